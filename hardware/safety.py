@@ -1,0 +1,1 @@
+"""The guard: every command to an arm, whoever wanted it, passes here. Pure functions, no state, no assert."""

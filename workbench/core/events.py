@@ -1,0 +1,60 @@
+"""Everything that happened and that somebody may want to know. Past tense, frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderChanged:
+    state: str
+    episode_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSealed:
+    episode_id: str
+    frames: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TakeDiscarded:
+    episode_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DriverChanged:
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialScored:
+    task: str
+    success: bool
+    episode_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgressed:
+    run_id: str
+    stage: str
+    state: str
+    step: int
+    steps: int
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryChanged:
+    episode_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Something went wrong outside a direct request; shown and logged."""
+
+    where: str
+    message: str
