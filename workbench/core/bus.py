@@ -45,8 +45,7 @@ class Bus:
 
         def end() -> None:
             with self._lock:
-                if entry in self._listeners:
-                    self._listeners.remove(entry)
+                self._listeners = [other for other in self._listeners if other is not entry]
 
         return Subscription(end)
 

@@ -65,7 +65,8 @@ def hash_tree(root: Path, skip: frozenset[str] = frozenset()) -> str:
     """SHA-256 over the relative names and contents of all files below ``root``, in name order."""
     digest = hashlib.sha256()
     for path in sorted(p for p in root.rglob("*") if p.is_file() and p.name not in skip):
-        digest.update(str(path.relative_to(root)).encode() + b"\0")
+        head = f"{path.relative_to(root)}\0{path.stat().st_size}\0"  # the size keeps names and contents apart
+        digest.update(head.encode(errors="surrogateescape"))
         with open(path, "rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

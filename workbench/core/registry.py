@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -49,6 +50,7 @@ class Registry(Generic[T]):
         self._package = package
         self._plugins: dict[str, Plugin[T]] = {}
         self._discovered = False
+        self._lock = threading.RLock()
 
     def register(self, plugin: Plugin[T]) -> Plugin[T]:
         """Add a kind; registering the same kind twice is a programming error."""
@@ -82,9 +84,10 @@ class Registry(Generic[T]):
         return plugin.build(config)
 
     def _discover(self) -> None:
-        if self._discovered:
-            return
-        self._discovered = True
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self._package}.{module.name}")
+        with self._lock:  # whoever comes second waits until every kind is there
+            if self._discovered:
+                return
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")
+            self._discovered = True

@@ -12,6 +12,7 @@ import contextlib
 import json
 import mmap
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,8 @@ def sweep_runtime_directory() -> int:
     removed = 0
     for folder in runtime_directory().glob("*-*"):
         pid = folder.name.split("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            for file in folder.iterdir():
-                file.unlink(missing_ok=True)
-            folder.rmdir()
+        if pid.isdigit() and folder.is_dir() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # another sweep may be at work on the same folder
             removed += 1
     return removed
 
@@ -104,11 +103,13 @@ class Ring:
         except FileNotFoundError:
             raise WorkbenchError(f"the stream {path.name} is not running", "Start the station first") from None
         try:
+            if os.fstat(handle).st_size < _HEADER_BYTES:
+                raise WorkbenchError(f"{path} is not a stream ring", "Start the station first")
             memory = mmap.mmap(handle, 0)
         finally:
             os.close(handle)
         if int(np.frombuffer(memory, dtype=np.int64, count=1)[0]) != _MAGIC:
-            raise WorkbenchError(f"{path} is not a stream ring")
+            raise WorkbenchError(f"{path} is not a stream ring", "Start the station first")
         at = 8 * _SPEC_AT
         length = int.from_bytes(memory[at : at + 8], "little")
         spec = StreamSpec.from_json(json.loads(memory[at + 8 : at + 8 + length]))
@@ -142,12 +143,12 @@ class Ring:
 
     def read(self, index: int) -> Frame | None:
         """A copy of item ``index``, or None if it is not there yet or no longer."""
-        slot = index % self.slots
+        items, slot = self._items, index % self.slots
         stamps = self._stamps[slot]
-        if index < 0 or int(stamps[0]) != index + 1:
+        if index < 0 or not items or int(stamps[0]) != index + 1:
             return None
         _, sequence, t_device_ns, t_host_ns, gap, _ = (int(value) for value in stamps)
-        data = self._items[slot].copy()
+        data = items[slot].copy()
         if int(stamps[0]) != index + 1:
             return None
         return Frame(sequence, t_device_ns, t_host_ns, gap, data)
@@ -160,11 +161,16 @@ class Ring:
                 return frame
         return None
 
+    def newest_host_ns(self) -> int:
+        """Host time of the newest item without copying it; 0 while there is none."""
+        written = self.written
+        return int(self._stamps[(written - 1) % self.slots][3]) if written else 0
+
     def close(self) -> None:
         """Let go of the memory; the writer also removes the file. Safe to call twice."""
-        self._items.clear()
-        del self._stamps, self._header
-        self._stamps = self._header = np.zeros((1, _SPEC_AT), np.int64)[0]
+        self._items = []  # a new list: a reader in another thread may still hold the old one
+        self._stamps = np.zeros((self.slots, _SLOT_HEADER), np.int64)
+        self._header = np.zeros(_SPEC_AT, np.int64)
         with contextlib.suppress(BufferError):  # a caller still looks at the header; the mapping goes with it
             self._memory.close()
         if self._owner:

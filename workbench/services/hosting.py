@@ -59,6 +59,7 @@ class Child:
         self._arrived = threading.Condition()
         self._next = 0
         self._gone = False
+        self._failure = ""
         self._reader = threading.Thread(target=self._read, name=f"{name}-reader", daemon=True)
         self._reader.start()
 
@@ -78,13 +79,13 @@ class Child:
             request = self._next
             try:
                 self._connection.send((verb, request, arguments))
-            except (BrokenPipeError, OSError):
-                raise WorkbenchError(f"the {self.name} process has ended", "Restart the station") from None
+            except OSError:
+                raise self._ended() from None
             deadline = time.monotonic() + timeout_s
             while request not in self._answers:
                 left = deadline - time.monotonic()
                 if self._gone:
-                    raise WorkbenchError(f"the {self.name} process has ended", "Restart the station")
+                    raise self._ended()
                 if left <= 0:
                     raise WorkbenchError(
                         f"the {self.name} process did not answer '{verb}' in {timeout_s:.0f} s", "Look at its log"
@@ -107,11 +108,17 @@ class Child:
         self._reader.join(5)
         self._connection.close()
 
+    def _ended(self) -> WorkbenchError:
+        cause = f": {self._failure.rstrip('.')}" if self._failure else ""
+        return WorkbenchError(f"the {self.name} process has ended{cause}", "Restart the station")
+
     def _read(self) -> None:
         with contextlib.suppress(EOFError, OSError):  # the child has ended; callers are told below
             while True:
                 kind, request, value = self._connection.recv()
                 if kind == "event":
+                    if isinstance(value, Failed):
+                        self._failure = value.message
                     self._bus.publish(value)
                 else:
                     with self._arrived:

@@ -1,0 +1,225 @@
+"""Capture: one thread per camera into its rings, and the recorder that follows them. May be a process of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hardware.camera import CAMERAS, Camera, CameraInfo, CameraShot
+from storage.episode import StoreSettings
+from storage.layout import Home
+from workbench.core.errors import WorkbenchError
+from workbench.core.events import Failed
+from workbench.core.link import Link
+from workbench.core.ring import Ring
+from workbench.core.types import EpisodeKind, Outcome, TakeInfo
+from workbench.services.recorder import Recorder
+from workbench.services.settings import Settings
+
+_log = logging.getLogger(__name__)
+_READ_TIMEOUT_S = 1.0
+_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStatus:
+    """One camera now.
+
+    Attributes:
+        state: ``waiting`` (no picture yet), ``live`` or ``offline``.
+        drops: exposures known to be missing since it was opened.
+    """
+
+    name: str
+    state: str
+    fps: float
+    drops: int
+    width: int
+    height: int
+    clock_domain: str = ""
+    error: str = ""
+
+
+def ring_path(folder: Path, stream: str) -> Path:
+    """Where a stream's ring lives inside a station's runtime folder."""
+    return folder / f"{stream}.ring"
+
+
+class CameraThread:
+    """Owns one camera: opens it, copies every exposure into rings, reopens it by itself when it went away."""
+
+    def __init__(self, name: str, camera: Camera, folder: Path) -> None:
+        self.name = name
+        self.rings = {spec.name: Ring.create(ring_path(folder, spec.name), spec) for spec in camera.streams}
+        self.info: CameraInfo | None = None
+        self.exposures = 0
+        self._camera = camera
+        self._drops = 0
+        self.last_sequence = -1
+        self._recent: deque[int] = deque(maxlen=31)
+        self._error = ""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"camera-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def status(self) -> CameraStatus:
+        """A snapshot; any thread."""
+        height, width = next(iter(self.rings.values())).spec.shape[:2]
+        recent = list(self._recent)
+        fps = (len(recent) - 1) * 1e9 / (recent[-1] - recent[0]) if len(recent) > 1 and recent[-1] > recent[0] else 0.0
+        fresh = bool(recent) and time.monotonic_ns() - recent[-1] < 2_000_000_000
+        state = "offline" if self._error else "live" if fresh else "waiting"
+        domain = self.info.clock_domain if self.info else ""
+        return CameraStatus(self.name, state, fps, self._drops, width, height, domain, self._error)
+
+    def close(self) -> None:
+        """Stop the thread, close the camera, remove the rings."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(10)
+        for ring in self.rings.values():
+            ring.close()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.info = self._camera.open()
+                self._error = ""
+                while not self._stop.is_set():
+                    shot = self._camera.read(_READ_TIMEOUT_S)
+                    if shot is not None:
+                        self._keep(shot)
+            except Exception as error:
+                self._error = str(error)
+                _log.warning("camera %s: %s", self.name, error)
+            finally:
+                self._camera.close()
+            self._stop.wait(_RETRY_S)
+
+    def _keep(self, shot: CameraShot) -> None:
+        """Write one exposure to the rings. A jump of the sequence is a gap; a fall means the camera restarted."""
+        jump = shot.sequence - self.last_sequence - 1
+        gap = jump if self.last_sequence >= 0 and jump > 0 else 0
+        self.last_sequence = shot.sequence
+        self._drops += gap
+        for stream, picture in shot.images.items():
+            self.rings[stream].write(
+                picture,
+                sequence=shot.sequence,
+                t_device_ns=shot.t_device_ns,
+                t_host_ns=shot.t_host_ns,
+                gap_before=gap,
+            )
+        self._recent.append(time.monotonic_ns())
+        self.exposures += 1
+
+
+class Capture:
+    """All cameras of a station and its recorder."""
+
+    def __init__(
+        self, home: Home, settings: Settings, folder: Path, publish: Callable[[object], None], *, sync: bool = True
+    ) -> None:
+        record = settings.record
+        store = StoreSettings(
+            color_codec=record.color_codec,
+            jpeg_quality=record.jpeg_quality,
+            block_s=record.block_s,
+            rows_hz=record.rows_hz,
+            sync=sync,
+        )
+        self._settings = settings
+        self._folder = folder
+        self.recorder = Recorder(home, store, publish)
+        self.cameras = [
+            CameraThread(entry.name, CAMERAS.build(entry.kind, name=entry.name, **entry.options), folder)
+            for entry in settings.cameras
+        ]
+        self._attached: dict[str, Ring] = {}
+        for camera in self.cameras:
+            camera.start()
+
+    def start_take(
+        self,
+        task: str,
+        kind: str,
+        instruction: str,
+        streams: list[str],
+        clock: str = "realtime",
+        extra: dict[str, Any] | None = None,
+    ) -> str:
+        """Begin a take of all cameras and of the named streams of other processes (arm state, commands)."""
+        settings = self._settings
+        info = TakeInfo(
+            kind=EpisodeKind(kind),
+            task=task,
+            instruction=instruction,
+            operator=settings.operator,
+            scene=settings.scene,
+            station=settings.station,
+            clock=clock,
+            devices={camera.name: asdict(camera.info) for camera in self.cameras if camera.info},
+            settings=settings.plain(),
+            extra=extra or {},
+        )
+        rings = {name: ring for camera in self.cameras for name, ring in camera.rings.items()}
+        for stream in streams:
+            if stream not in self._attached:
+                self._attached[stream] = Ring.attach(ring_path(self._folder, stream))
+            rings[stream] = self._attached[stream]
+        if not rings:
+            raise WorkbenchError("there is nothing to record", "Attach a camera or an arm")
+        return self.recorder.start(info, rings)
+
+    def stop_take(self, outcome: str = Outcome.UNLABELLED, extra: dict[str, Any] | None = None) -> str:
+        """Seal the take; returns its id."""
+        return self.recorder.stop(Outcome(outcome), extra).id
+
+    def statuses(self) -> list[CameraStatus]:
+        return [camera.status() for camera in self.cameras]
+
+    def close(self) -> None:
+        """Seal what is being recorded (nothing recorded is lost), then let go of everything."""
+        if self.recorder.status().episode_id:
+            try:
+                self.recorder.stop(extra={"ended_by": "the station was closed while recording"})
+            except WorkbenchError:
+                _log.exception("the take in progress could not be sealed; the doctor will")
+        for camera in self.cameras:
+            camera.close()
+        for ring in self._attached.values():
+            ring.close()
+
+
+def main(link: Link, home: str, settings: dict[str, Any], folder: str) -> None:
+    """The capture process: serves take requests until the station closes or disappears."""
+    capture = Capture(Home.open(Path(home)), Settings(**settings), Path(folder), link.publish)
+
+    def start_take(**values: Any) -> str:
+        return capture.start_take(**values)
+
+    def stop_take(outcome: str = Outcome.UNLABELLED, extra: dict[str, Any] | None = None) -> str:
+        return capture.stop_take(outcome, extra)
+
+    handlers = {
+        "start_take": start_take,
+        "stop_take": stop_take,
+        "discard_take": capture.recorder.discard,
+        "status": lambda: (capture.statuses(), capture.recorder.status()),
+    }
+    try:
+        while link.serve_pending(handlers, timeout_s=0.1):
+            pass
+    except Exception as error:
+        link.publish(Failed("capture", str(error)))
+        raise
+    finally:
+        capture.close()

@@ -1,0 +1,317 @@
+"""Who drives the arm: operator over policy over hold. One tick = read, decide, guard, send, record."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.arm import Arm, Limits
+from hardware.safety import GuardMemory, Verdict, guard
+from hardware.teleop import Teleop
+from workbench.core.clock import Clock
+from workbench.core.errors import DeviceError, StateError
+from workbench.core.events import DriverChanged
+from workbench.core.ring import Ring
+from workbench.core.states import DRIVER, DriverState, StateMachine
+from workbench.core.types import ActionChunk, ArmCommand, ArmState, Authority, Pose, StreamSpec, arm_axes, arm_vector
+from workbench.services.inference import ChunkPlayer, pose_target
+
+PARK_SPEED_RAD_S = 0.6
+FIRST_CHUNK_S = 5.0
+PICTURE_AGE_S = 0.5
+HEARTBEAT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class DriverStatus:
+    """The driver now.
+
+    Attributes:
+        reason: why it is in this state, in words.
+        guard_reasons: what the guard changed in the last tick.
+        lateness_p99_ms: how late the tick is, 99th percentile since the start.
+        latency_ms: the policy's last inference time; chunk_age_ms: age of the observation being acted on.
+        limits: the guard's limits by name, empty when the station has none.
+        success: what the simulated station's success predicate said last, None when unknown.
+    """
+
+    state: str
+    reason: str = ""
+    authority: str = Authority.NOBODY
+    model_id: str = ""
+    task: str = ""
+    guard_reasons: tuple[str, ...] = ()
+    lateness_p99_ms: float = 0.0
+    latency_ms: float = 0.0
+    chunk_age_ms: float = 0.0
+    limits: dict[str, object] = field(default_factory=dict)
+    success: bool | None = None
+
+
+def arm_streams(joints: int, rate_hz: float) -> tuple[StreamSpec, ...]:
+    """The streams a driver writes once per tick."""
+    axes = arm_axes(joints)
+    names = ("observation.state", "action.wanted", "action.allowed", "action")
+    vectors = tuple(StreamSpec(name, (len(axes),), "float32", "SI", rate_hz, axes) for name in names)
+    flags = tuple(StreamSpec(name, (1,), "float32", "", rate_hz, (name,)) for name in ("authority", "guard"))
+    return vectors + flags
+
+
+class Driver:
+    """The control tick. ``tick`` belongs to one thread; requests may come from another, for the next tick.
+
+    Args:
+        arm: connected.
+        limits: None keeps it parked.
+        rings: by stream name, see ``arm_streams``.
+        newest_picture_ns: host time of the oldest of the cameras' newest pictures; it must be fresh while a policy
+            drives.
+    """
+
+    def __init__(
+        self,
+        arm: Arm,
+        limits: Limits | None,
+        rings: dict[str, Ring],
+        clock: Clock,
+        period_s: float,
+        publish: Callable[[object], None] = lambda _event: None,
+        newest_picture_ns: Callable[[], int] | None = None,
+    ) -> None:
+        self._arm, self._limits, self._rings, self._clock, self._period_s = arm, limits, rings, clock, period_s
+        self._publish = publish
+        self._newest_picture_ns = newest_picture_ns
+        self._machine: StateMachine[DriverState] = StateMachine("driver", DRIVER, DriverState.PARKED)
+        self._lock = threading.RLock()
+        self._kinematics = arm.kinematics()
+        self._player = ChunkPlayer()
+        self._chunks: Callable[[], ActionChunk | None] = lambda: None
+        self._teleop: Teleop | None = None
+        self._target: NDArray[np.float64] | None = None
+        self._memory: GuardMemory | None = None
+        self._reason = ""
+        self._since_ns = 0
+        self._reasons: tuple[str, ...] = ()
+        self._beat_ns: int | None = None
+        self._sequence = 0
+
+    # requests -------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> DriverState:
+        return self._machine.state
+
+    def ready(self) -> None:
+        """Leave ``parked``. A station without limits cannot."""
+        if self._limits is None:
+            raise StateError("this station has no limits, so the arm stays parked", "Write [limits] into station.toml")
+        self._to(DriverState.READY, "ready")
+
+    def drive(self, chunks: Callable[[], ActionChunk | None]) -> None:
+        """Let a policy drive; ``chunks`` returns its newest chunk and never blocks."""
+        with self._lock:
+            self._player.reset(self._clock.now_ns())
+            self._chunks = chunks
+            self._to(DriverState.DRIVING, "the policy drives")
+
+    def operate(self, teleop: Teleop) -> None:
+        """Let an operator's device drive (also in the middle of a policy's attempt)."""
+        with self._lock:
+            self._teleop = teleop
+            self._target = None
+            self._to(DriverState.CORRECTING, "the operator drives")
+
+    def hold(self, reason: str) -> None:
+        """Stay where it is. From ``driving`` or ``correcting``; elsewhere nothing moves anyway."""
+        with self._lock:
+            if self.state in (DriverState.DRIVING, DriverState.CORRECTING):
+                self._to(DriverState.HOLDING, reason)
+
+    def park(self) -> None:
+        """Hold if needed, then go home slowly through the guard and stay."""
+        with self._lock:
+            self.hold("parking")
+            if self.state is not DriverState.PARKED:
+                self._to(DriverState.PARKED, "parked")
+
+    def stop(self, reason: str) -> None:
+        """Stop now; only a person leaves this state, by ``clear_stop``."""
+        with self._lock:
+            if self.state is not DriverState.STOPPED:
+                self._to(DriverState.STOPPED, reason)
+
+    def clear_stop(self) -> None:
+        """A person's word that the reason of the stop is gone."""
+        self._to(DriverState.PARKED, "cleared by a person")
+
+    def beat(self) -> None:
+        """The supervising program is alive. Once called, a silence of ``HEARTBEAT_S`` means hold."""
+        self._beat_ns = self._clock.now_ns()
+
+    def status(self, **more: object) -> DriverStatus:
+        """A snapshot; any thread."""
+        chunk = self._player.chunk
+        age_ms = (self._clock.now_ns() - chunk.t_observed_ns) / 1e6 if chunk else 0.0
+        limits = {name: getattr(self._limits, name) for name in Limits.__slots__} if self._limits else {}
+        values: dict[str, object] = {
+            "state": self.state,
+            "reason": self._reason,
+            "authority": self._authority(),
+            "model_id": chunk.policy_id if chunk else "",
+            "guard_reasons": self._reasons,
+            "latency_ms": chunk.latency_ms if chunk else 0.0,
+            "chunk_age_ms": age_ms,
+            "limits": limits,
+            **more,
+        }
+        return DriverStatus(**values)  # type: ignore[arg-type]
+
+    # the tick -------------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Read the arm, decide, guard, send, record. Never raises: a fault stops the arm and says why."""
+        now_ns = self._clock.now_ns()
+        try:
+            state = self._arm.read()
+        except DeviceError as error:
+            self.stop(f"the arm is not answering: {error}")
+            return
+        with self._lock:
+            wanted = self._decide(state, now_ns)
+            verdict = self._guarded(state, wanted, now_ns)
+        if verdict is not None:
+            self._arm.send(verdict.command)
+            self._memory = verdict.memory
+            self._reasons = verdict.reasons
+        else:
+            self._arm.hold()
+        self._record(state, wanted, verdict, now_ns)
+
+    def _decide(self, state: ArmState, now_ns: int) -> ArmCommand | None:
+        """The joint target that whoever has authority wants, or None for hold."""
+        if self._target is None:
+            self._target = pose_target(state.pose, state.gripper)
+        if self.state is DriverState.PARKED and self._reason == "parked":
+            return self._step_home(state, now_ns)
+        if self.state is DriverState.DRIVING:
+            return self._policy_wants(state, now_ns)
+        if self.state is DriverState.CORRECTING:
+            return self._operator_wants(state, now_ns)
+        self._target = None
+        return None
+
+    def _policy_wants(self, state: ArmState, now_ns: int) -> ArmCommand | None:
+        problem = self._supervision_problem(now_ns)
+        chunk = self._chunks()
+        if chunk is not None and not np.all(np.isfinite(chunk.targets)):
+            problem = "the policy sent a number that is not finite"
+        elif chunk is not None and self._target is not None:
+            self._player.accept(chunk, self._target, now_ns)
+        target = self._player.target(now_ns)
+        waiting = self._player.chunk is None and now_ns - self._since_ns < FIRST_CHUNK_S * 1e9
+        if target is None and not waiting and not problem:
+            problem = "the policy's last plan has run out"
+        if problem:
+            self.hold(problem)
+            return None
+        return self._joint_command(target, state, now_ns) if target is not None else None
+
+    def _operator_wants(self, state: ArmState, now_ns: int) -> ArmCommand | None:
+        action = self._teleop.read(state, now_ns, self._period_s) if self._teleop else None
+        if self._target is None or (action is not None and not np.all(np.isfinite(action.linear_m))):
+            return None
+        if action is not None and action.engaged:
+            target = self._target.copy()
+            target[:3] += action.linear_m
+            target[3:7] = _turned(target[3:7], action.angular_rad)
+            target[7] = action.gripper
+            if self._limits is not None:
+                target[:3] = np.clip(target[:3], self._limits.workspace_min_m, self._limits.workspace_max_m)
+            self._target = target
+        return self._joint_command(self._target, state, now_ns)
+
+    def _supervision_problem(self, now_ns: int) -> str:
+        if self._beat_ns is not None and now_ns - self._beat_ns > HEARTBEAT_S * 1e9:
+            return "the supervising window does not answer"
+        if self._newest_picture_ns is not None and now_ns - self._newest_picture_ns() > PICTURE_AGE_S * 1e9:
+            return "a camera's picture is too old"
+        return ""
+
+    def _joint_command(self, target: NDArray[np.float64], state: ArmState, now_ns: int) -> ArmCommand:
+        self._target = target
+        seed = self._memory.joints_rad if self._memory is not None else state.joints_rad
+        joints = self._kinematics.solve(seed, target[:3], target[3:7])
+        return ArmCommand(joints, float(target[7]), now_ns + int(3e9 * self._period_s))
+
+    def _step_home(self, state: ArmState, now_ns: int) -> ArmCommand:
+        seed = self._memory.joints_rad if self._memory is not None else state.joints_rad
+        step = PARK_SPEED_RAD_S * self._period_s
+        joints = seed + np.clip(self._arm.home_rad - seed, -step, step)
+        self._target = None
+        return ArmCommand(joints, 1.0, now_ns + int(3e9 * self._period_s))
+
+    def _guarded(self, state: ArmState, wanted: ArmCommand | None, now_ns: int) -> Verdict | None:
+        """Every command passes the guard; without limits nothing is sent."""
+        if self._limits is None:
+            return None
+        return guard(state, wanted, self._memory, self._limits, self._kinematics, now_ns, self._period_s)
+
+    # records --------------------------------------------------------------------------------------------------------
+
+    def _record(self, state: ArmState, wanted: ArmCommand | None, verdict: Verdict | None, now_ns: int) -> None:
+        measured = state.vector()
+        allowed = self._vector(verdict.command) if verdict else measured
+        wanted_vector = self._vector(wanted) if wanted else np.full_like(measured, np.nan)
+        bits = sum(1 << reason.bit for reason in verdict.reasons) if verdict else 0
+        items = {
+            "observation.state": measured,
+            "action.wanted": wanted_vector,
+            "action.allowed": allowed,
+            "action": allowed,
+            "authority": np.array([self._authority().code], np.float32),
+            "guard": np.array([bits], np.float32),
+        }
+        for name, item in items.items():
+            self._rings[name].write(item, sequence=self._sequence, t_device_ns=state.t_device_ns, t_host_ns=now_ns)
+        self._sequence += 1
+
+    def _vector(self, command: ArmCommand) -> NDArray[np.float32]:
+        position_m, quaternion = self._kinematics.pose(command.joints_rad)
+        return arm_vector(command.joints_rad, command.gripper, Pose(position_m, quaternion))
+
+    def _authority(self) -> Authority:
+        if self.state is DriverState.DRIVING:
+            return Authority.POLICY
+        return Authority.OPERATOR if self.state is DriverState.CORRECTING else Authority.NOBODY
+
+    def _to(self, state: DriverState, reason: str) -> None:
+        with self._lock:
+            self._machine.to(state)
+            self._reason, self._since_ns = reason, self._clock.now_ns()
+            self._player.reset(self._since_ns)
+            if state is not DriverState.CORRECTING:
+                self._teleop = None
+        self._publish(DriverChanged(state, reason))
+
+
+def _turned(quaternion_wxyz: NDArray[np.float64], rotation_rad: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A quaternion turned by a small rotation vector given in the base frame."""
+    angle = float(np.linalg.norm(rotation_rad))
+    if angle < 1e-12 or not np.isfinite(angle):
+        return quaternion_wxyz
+    w = np.cos(angle / 2)
+    x, y, z = rotation_rad / angle * np.sin(angle / 2)
+    a, b, c, d = quaternion_wxyz
+    turned = np.array(
+        [
+            w * a - x * b - y * c - z * d,
+            w * b + x * a + y * d - z * c,
+            w * c - x * d + y * a + z * b,
+            w * d + x * c - y * b + z * a,
+        ]
+    )
+    return np.asarray(turned / np.linalg.norm(turned), dtype=np.float64)

@@ -1,0 +1,288 @@
+"""Training runs: detached processes that outlive the window, watched through small files in their run folders.
+
+``runs/<id>/status.json`` and ``progress.jsonl`` are written by the trainer; this service starts, watches, cancels and
+resumes. A trainer that died without a word is noticed by its process id and reported as failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from models.registry import ModelRecord, list_models
+from storage.layout import Home
+from workbench.core.bus import Bus
+from workbench.core.errors import NotFoundError, StateError, WorkbenchError
+from workbench.core.events import JobProgressed
+from workbench.core.files import read_json, write_json
+from workbench.core.states import JobState
+from workbench.services.hosting import start_detached
+from workbench.services.machine import child_environment
+from workbench.services.runs import plan_run
+
+TAIL_BYTES = 8192
+ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
+WORKER = "models.train_worker"
+Progress = Callable[["JobStatus"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """How a training run stands.
+
+    Attributes:
+        metrics: the newest line of its progress file (losses, held-out figures).
+        eta_s: seconds left at the newest pace, or None while unknown or when ended.
+        message: what is going on, or why it ended.
+        model_id: the model it made, "" until it is done.
+        started_at: seconds since the epoch.
+    """
+
+    run_id: str
+    stage: str
+    state: JobState
+    step: int
+    steps: int
+    metrics: dict[str, Any]
+    eta_s: float | None
+    message: str
+    model_id: str
+    started_at: float
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+class Jobs:
+    """All training runs of a data folder. Methods may be called from any one thread at a time; only ``wait`` blocks."""
+
+    def __init__(self, home: Path, bus: Bus | None = None) -> None:
+        self._home = Home.open(home)
+        self._bus = bus or Bus()
+        self._seen: dict[str, tuple[tuple[int, ...], JobStatus]] = {}
+
+    def start(self, stage: str, preset: str = "station", **choices: Any) -> str:
+        """Start training a stage in its own process. Returns the run's id at once.
+
+        Args:
+            choices: ``episodes`` (ids; default: all that suit the stage), ``base`` (model id by stage; default: the
+                promoted or newest ones), and any field of the stage's recipe.
+        """
+        spec = plan_run(self._home, stage, preset, **choices)
+        spec.write()
+        self._launch(spec.run_id, steps=spec.recipe.steps)
+        return spec.run_id
+
+    def resume(self, run_id: str) -> None:
+        """Go on from the last checkpoint of a run that failed, was killed or was cancelled."""
+        status = self.status(run_id)
+        if status.state not in (JobState.FAILED, JobState.CANCELLED):
+            raise StateError(f"run {run_id} is {status.state}", "Only a failed or cancelled run can be resumed")
+        self._launch(run_id, step=status.step, steps=status.steps, started_at=status.started_at, resume=True)
+
+    def cancel(self, run_id: str) -> None:
+        """Ask a run to checkpoint and end; it can be resumed. Returns at once."""
+        status = self.status(run_id)
+        if status.ended:
+            raise StateError(f"run {run_id} is {status.state} already", "There is nothing to cancel")
+        (self._folder(run_id) / "cancelled").touch()
+        pid = self._living_pid(run_id)
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+
+    def jobs(self) -> tuple[JobStatus, ...]:
+        """Every run, oldest first; publishes JobProgressed for those that moved. Cheap enough for 2 Hz."""
+        folders = sorted(path.parent for path in self._home.runs.glob("*/run.json"))
+        return tuple(self.status(folder.name) for folder in folders)
+
+    def status(self, run_id: str) -> JobStatus:
+        """One run; NotFoundError with the nearest id."""
+        folder = self._folder(run_id)
+        stamp = _stamp(folder)
+        seen = self._seen.get(run_id)
+        if seen is not None and seen[0] == stamp and (seen[1].ended or self._living_pid(run_id) is not None):
+            return seen[1]
+        status = self._judged(folder, _read_status(folder))
+        self._seen[run_id] = (_stamp(folder), status)
+        if seen is None or seen[1] != status:
+            values = (status.run_id, status.stage, str(status.state), status.step, status.steps, status.metrics)
+            self._bus.publish(JobProgressed(*values))
+        return status
+
+    def curve(self, run_id: str) -> dict[str, tuple[list[float], list[float]]]:
+        """Every reported number over steps: by name (steps, values)."""
+        found: dict[str, tuple[list[float], list[float]]] = {}
+        for line in _lines(self._folder(run_id) / "progress.jsonl"):
+            for name, value in line.items():
+                if name not in ("step", "steps", "time") and isinstance(value, int | float):
+                    steps, values = found.setdefault(name, ([], []))
+                    steps.append(float(line["step"]))
+                    values.append(float(value))
+        return found
+
+    def metrics(self, run_id: str) -> dict[str, Any]:
+        """The held-out figures a finished run wrote; empty before."""
+        path = self._folder(run_id) / "metrics.json"
+        return dict(read_json(path)) if path.exists() else {}
+
+    def wait(self, run_id: str, progress: Progress = lambda status: None, poll_s: float = 0.25) -> JobStatus:
+        """Block until a run has ended; WorkbenchError with its message when it did not end well."""
+        while True:
+            status = self.status(run_id)
+            progress(status)
+            if status.state is JobState.DONE:
+                return status
+            if status.ended:
+                raise WorkbenchError(f"the {status.stage} run {run_id} {status.state}: {status.message}", _advice(run_id))
+            time.sleep(poll_s)
+
+    def log(self, run_id: str, most_bytes: int = 20_000) -> str:
+        """The end of what the trainer printed."""
+        return _tail(self._folder(run_id) / "log.txt", most_bytes).decode(errors="replace")
+
+    def models(self) -> tuple[ModelRecord, ...]:
+        """Every model of the data folder, oldest first."""
+        return list_models(self._home)
+
+    # parts ----------------------------------------------------------------------------------------------------------
+
+    def _launch(
+        self, run_id: str, *, step: int = 0, steps: int = 0, started_at: float | None = None, resume: bool = False
+    ) -> None:
+        folder = self._home.runs / run_id
+        (folder / "cancelled").unlink(missing_ok=True)
+        begun = {"state": str(JobState.QUEUED), "step": step, "steps": steps, "message": "starting", "model_id": ""}
+        write_json(folder / "status.json", {**begun, "pid": None, "updated_at": time.time()})
+        arguments = [sys.executable, "-m", WORKER, str(folder), *(["--resume"] if resume else [])]
+        pid = start_detached(arguments, str(folder / "log.txt"), child_environment())
+        started = started_at if started_at is not None else time.time()
+        write_json(folder / "process.json", {"pid": pid, "started_at": started})
+
+    def _folder(self, run_id: str) -> Path:
+        folder = self._home.runs / run_id
+        if not run_id or not (folder / "run.json").exists():
+            raise NotFoundError.of("run", run_id, (path.parent.name for path in self._home.runs.glob("*/run.json")))
+        return folder
+
+    def _living_pid(self, run_id: str) -> int | None:
+        """The trainer's process id while it lives. A recycled id is told by its command line."""
+        path = self._home.runs / run_id / "process.json"
+        if not path.exists():
+            return None
+        pid = int(read_json(path)["pid"])
+        try:
+            process = psutil.Process(pid)
+            ours = process.status() != psutil.STATUS_ZOMBIE and any(run_id in part for part in process.cmdline())
+        except psutil.Error:
+            return None
+        return pid if ours else None
+
+    def _judged(self, folder: Path, status: JobStatus) -> JobStatus:
+        """The state as written, unless the process that should be at it is gone."""
+        if status.ended or self._living_pid(folder.name) is not None or not (folder / "process.json").exists():
+            return status
+        status = _read_status(folder)  # it may have ended well between the two looks
+        if status.ended:
+            return status
+        if (folder / "cancelled").exists():
+            state, message = JobState.CANCELLED, "cancelled; resume it to go on"
+        else:
+            state, message = JobState.FAILED, f"was killed at step {status.step}; resume it"
+            last = _last_line(folder / "log.txt")
+            message += f" (its last words: {last})" if last else ""
+        written = read_json(folder / "status.json")
+        write_json(folder / "status.json", {**written, "state": str(state), "message": message})
+        return replace(status, state=state, message=message, eta_s=None)
+
+
+def _read_status(folder: Path) -> JobStatus:
+    status = read_json(folder / "status.json") if (folder / "status.json").exists() else {}
+    process = read_json(folder / "process.json") if (folder / "process.json").exists() else {}
+    lines = _parse(_tail(folder / "progress.jsonl", TAIL_BYTES))
+    state = JobState(status.get("state", "queued"))
+    step, steps = int(status.get("step", 0)), int(status.get("steps", 0))
+    if lines and state is JobState.RUNNING:
+        step = max(step, int(lines[-1].get("step", 0)))
+    return JobStatus(
+        run_id=folder.name,
+        stage=str(read_json(folder / "run.json").get("stage", "")),
+        state=state,
+        step=step,
+        steps=steps,
+        metrics=lines[-1] if lines else {},
+        eta_s=_eta(lines, step, steps) if state is JobState.RUNNING else None,
+        message=str(status.get("message", "")),
+        model_id=str(status.get("model_id") or ""),
+        started_at=float(process.get("started_at", 0.0)),
+    )
+
+
+def _eta(lines: list[dict[str, Any]], step: int, steps: int) -> float | None:
+    """Seconds left at the pace of the newest reports; a resumed run starts its clock anew, so only rising ones count."""
+    recent: list[dict[str, Any]] = []
+    for line in reversed(lines[-20:]):
+        if "seconds" not in line or (recent and line["seconds"] >= recent[-1]["seconds"]):
+            break
+        recent.append(line)
+    if len(recent) < 2 or recent[0]["step"] <= recent[-1]["step"]:
+        return None
+    pace_s = (recent[0]["seconds"] - recent[-1]["seconds"]) / (recent[0]["step"] - recent[-1]["step"])
+    return round(max(0, steps - step) * pace_s, 1)
+
+
+def _stamp(folder: Path) -> tuple[int, ...]:
+    """Changes whenever a file that the status is read from changes."""
+    found = []
+    for name in ("status.json", "progress.jsonl", "process.json", "cancelled"):
+        try:
+            stat = (folder / name).stat()
+            found += [stat.st_mtime_ns, stat.st_size]
+        except FileNotFoundError:
+            found += [0, 0]
+    return tuple(found)
+
+
+def _tail(path: Path, most: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - most))
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return _parse(path.read_bytes()) if path.exists() else []
+
+
+def _parse(data: bytes) -> list[dict[str, Any]]:
+    """The whole JSON lines of a piece of a file; a cut first or last line is skipped."""
+    found = []
+    for line in data.splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, Mapping) and "step" in value:
+            found.append(dict(value))
+    return found
+
+
+def _last_line(path: Path) -> str:
+    lines = [line for line in _tail(path, 2000).decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip()[:200] if lines else ""
+
+
+def _advice(run_id: str) -> str:
+    return f"See its log.txt, then go on with: python main.py train --resume {run_id}"

@@ -1,0 +1,346 @@
+"""The simulated station as fast as the machine: device time is simulated time and the world waits for the recorder.
+
+Everything but the clock is what a real station uses: camera threads, rings, the recorder, the driver with its guard,
+the teleoperation interface and the policy worker.
+"""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hardware.arm import ARMS
+from hardware.sim.hand import HumanHand
+from hardware.sim.link import LocalStation
+from hardware.sim.look import Look
+from hardware.sim.tasks import TASKS
+from hardware.sim.world import World
+from hardware.teleop import TELEOPS
+from storage.evaluation import write_truth
+from storage.layout import Home
+from workbench.core.clock import LockstepClock
+from workbench.core.errors import WorkbenchError
+from workbench.core.files import new_id
+from workbench.core.ring import Ring, runtime_directory
+from workbench.core.types import ActionChunk, EpisodeKind, Outcome
+from workbench.services.capture import Capture, ring_path
+from workbench.services.driver import Driver, arm_streams
+from workbench.services.hosting import Child, Host
+from workbench.services.settings import CameraSettings, RecordSettings, Settings, simulated_settings
+
+_START_NS = 1_000_000_000
+_STALL_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class LockstepSettings:
+    """Rates and sizes of lockstep recording.
+
+    Attributes:
+        camera_hz: exposures per simulated second; also the rate of the takes' rows.
+        control_hz: control ticks per simulated second.
+        execute_s: simulated seconds of a policy's chunk that are executed before it is asked again.
+        depth: record the front camera's depth too.
+    """
+
+    camera_hz: float = 10.0
+    control_hz: float = 50.0
+    front_px: tuple[int, int] = (160, 120)
+    wrist_px: tuple[int, int] = (96, 72)
+    depth: bool = True
+    max_s: float = 14.0
+    execute_s: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class LockstepJob:
+    """One take to make.
+
+    Attributes:
+        kind: ``demonstration`` (scripted operator through teleoperation), ``human`` (simulated hand) or ``rollout``.
+        randomised: random colours of arm, table and light instead of the station's usual look.
+    """
+
+    kind: str
+    task: str
+    seed: int
+    model_id: str = ""
+    head: str = "rf"
+    randomised: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TakeResult:
+    """What became of a job. ``episode_id`` is "" when nothing was recorded; ``message`` says why."""
+
+    job: LockstepJob
+    episode_id: str
+    success: bool
+    seconds: float
+    message: str = ""
+    latency_ms: float = 0.0
+
+
+class LockstepSession:
+    """One worker's world with everything attached. Not thread-safe; close it."""
+
+    def __init__(self, home: Path, settings: LockstepSettings) -> None:
+        self.home = Home.open(home)
+        self._settings = settings
+        self._folder = runtime_directory() / f"{mp.current_process().pid}-lockstep-{new_id()[:12]}"
+        self._folder.mkdir(mode=0o700)
+        self._clock = LockstepClock(_START_NS)
+        self._world = World()
+        self._station = LocalStation(self._world, self._clock)
+        self._arm = ARMS.build("simulated", address=self._station.address)
+        self._arm.connect()
+        specs = arm_streams(self._arm.joints, settings.control_hz)
+        self._rings = {spec.name: Ring.create(ring_path(self._folder, spec.name), spec, 256) for spec in specs}
+        self._plain = _station_settings(self._station.address, settings)
+        self._capture = Capture(self.home, self._plain, self._folder, lambda _event: None, sync=False)
+        self._host = Host(threads=True)
+        self._policies: dict[tuple[str, str], Child] = {}
+
+    def run(self, job: LockstepJob) -> TakeResult:
+        """Make one take; a failure of one is a result, not an exception."""
+        started = time.monotonic()
+        makers = {"demonstration": self._demonstration, "human": self._human, "rollout": self._rollout}
+        try:
+            result = makers[job.kind](job)
+        except WorkbenchError as error:
+            if self._capture.recorder.status().episode_id:
+                self._capture.recorder.discard()
+            result = TakeResult(job, "", False, 0.0, str(error))
+        return replace(result, seconds=time.monotonic() - started)
+
+    def close(self) -> None:
+        """End threads and remove rings. Waking the cameras first lets them leave their wait."""
+        self._host.close()
+        self._station.close()
+        self._capture.close()
+        self._arm.close()
+        for ring in self._rings.values():
+            ring.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    # the three kinds of take ----------------------------------------------------------------------------------------
+
+    def _demonstration(self, job: LockstepJob) -> TakeResult:
+        driver = self._begin(job, actor="robot")
+        address = self._station.address
+        teleop = TELEOPS.build("scripted", address=address, task=job.task, seed=job.seed)
+        teleop.open()
+        driver.operate(teleop)
+        self._start_take(job, EpisodeKind.TELEOP, list(self._rings))
+        self._run_ticks(driver, lambda: bool(getattr(teleop, "done", False)))
+        teleop.close()
+        success = self._world.succeeded(job.task)
+        if not success:
+            self._capture.recorder.discard()
+            return TakeResult(job, "", False, 0.0, "the scripted operator failed; the take went to the trash")
+        return TakeResult(job, self._capture.stop_take(Outcome.SUCCESS), True, 0.0)
+
+    def _human(self, job: LockstepJob) -> TakeResult:
+        self._begin(job, actor="human")
+        hand = HumanHand(job.task, job.seed)
+        self._start_take(job, EpisodeKind.HUMAN, [])
+        times, poses = [], []
+        period_s = 1.0 / self._settings.camera_hz
+        for _ in range(int(self._settings.max_s / period_s)):
+            self._expose()
+            times.append(self._clock.now_ns())
+            poses.append(hand.true_pose())
+            if hand.done:
+                break
+            hand.step(self._world, period_s)
+            self._clock.advance_ns(round(period_s * 1e9))
+        success = self._world.succeeded(job.task)
+        episode_id = self._capture.stop_take(Outcome.SUCCESS if success else Outcome.FAILURE)
+        write_truth(self.home, episode_id, times, poses)
+        return TakeResult(job, episode_id, success, 0.0)
+
+    def _rollout(self, job: LockstepJob) -> TakeResult:
+        policy = self._policy(job)
+        policy.call("set_task", instruction=TASKS[job.task].instruction)
+        driver = self._begin(job, actor="robot")
+        self._start_take(job, EpisodeKind.ROLLOUT, list(self._rings))
+        newest: list[ActionChunk] = []
+        latencies: list[float] = []
+        asked_ns = -(10**18)
+
+        def think() -> None:
+            nonlocal asked_ns
+            if self._clock.now_ns() - asked_ns >= self._settings.execute_s * 1e9 - 1e6:
+                asked_ns = self._clock.now_ns()
+                chunk: ActionChunk = policy.call("act", t_observed_ns=asked_ns, timeout_s=120)
+                latencies.append(chunk.latency_ms)
+                newest[:] = [chunk]
+
+        driver.drive(lambda: newest[0] if newest else None)
+        self._run_ticks(driver, lambda: self._world.succeeded(job.task), think)
+        success = self._world.succeeded(job.task)
+        reason = driver.status().reason
+        latency_ms = sorted(latencies)[len(latencies) // 2] if latencies else 0.0
+        extra = {"latency_ms_p50": latency_ms, "ended_by": reason if not success else "success"}
+        episode_id = self._capture.stop_take(Outcome.SUCCESS if success else Outcome.FAILURE, extra)
+        return TakeResult(job, episode_id, success, 0.0, "" if success else reason, latency_ms)
+
+    # parts ----------------------------------------------------------------------------------------------------------
+
+    def _begin(self, job: LockstepJob, actor: str) -> Driver:
+        """A fresh scene and a driver that is ready."""
+        if job.task not in TASKS:
+            self._plain.instruction(job.task)  # raises with the nearest name
+        look = Look.randomised(job.seed) if job.randomised else None
+        self._world.reset(job.task, job.seed, actor=actor, look=look)
+        limits = self._plain.limits.limits() if self._plain.limits else None
+        period_s = 1.0 / self._settings.control_hz
+        driver = Driver(self._arm, limits, self._rings, self._clock, period_s)
+        driver.ready()
+        self._expose()
+        driver.tick()
+        return driver
+
+    def _start_take(self, job: LockstepJob, kind: EpisodeKind, streams: list[str]) -> None:
+        extra: dict[str, Any] = {"seed": job.seed, "randomised": job.randomised}
+        if job.model_id:
+            extra |= {"model": job.model_id, "head": job.head}
+        self._capture.start_take(job.task, kind, TASKS[job.task].instruction, streams, clock="lockstep", extra=extra)
+
+    def _run_ticks(self, driver: Driver, finished: Callable[[], bool], think: Callable[[], None] | None = None) -> None:
+        """Expose, tick, think and step until finished, the time is up, or the driver stopped by itself.
+
+        The policy thinks after the tick, so that picture and arm state it sees are of the same instant.
+        """
+        settings = self._settings
+        ticks_per_exposure = round(settings.control_hz / settings.camera_hz)
+        period_s = 1.0 / settings.control_hz
+        moving = driver.state
+        for tick in range(int(settings.max_s * settings.control_hz)):
+            exposes = tick % ticks_per_exposure == 0
+            if exposes:
+                self._expose()
+                if finished() or driver.state is not moving:
+                    return
+            driver.tick()
+            if exposes and think is not None:
+                think()
+            self._world.step(period_s)
+            self._clock.advance_ns(round(period_s * 1e9))
+
+    def _expose(self) -> None:
+        """One exposure of every camera; returns when all pictures are in the rings and the recorder has them."""
+        wanted = self._station.expose() + 1
+        deadline = time.monotonic() + _STALL_S
+        while not (
+            all(camera.last_sequence + 1 >= wanted for camera in self._capture.cameras)
+            and self._capture.recorder.caught_up()
+        ):
+            if time.monotonic() > deadline:
+                errors = "; ".join(camera.status().error for camera in self._capture.cameras)
+                raise WorkbenchError(f"the simulated cameras do not deliver ({errors or 'no error reported'})")
+            time.sleep(0.0003)
+
+    def _policy(self, job: LockstepJob) -> Child:
+        key = (job.model_id, job.head)
+        if key not in self._policies:
+            rings = {name: str(ring.path) for camera in self._capture.cameras for name, ring in camera.rings.items()}
+            rings["observation.state"] = str(self._rings["observation.state"].path)
+            folder = self.home.models / job.model_id
+            self._policies[key] = self._host.start(
+                "policy", "models.policy_worker:main", folder=str(folder), rings=rings, chunks=None, head=job.head
+            )
+        return self._policies[key]
+
+
+def _station_settings(address: str, settings: LockstepSettings) -> Settings:
+    """The simulated station's settings with small pictures at the lockstep rate."""
+
+    def camera(name: str, size: tuple[int, int], depth: bool) -> CameraSettings:
+        options = {"address": address, "camera": name, "width": size[0], "height": size[1]}
+        return CameraSettings(
+            name=name, kind="simulated", options={**options, "rate_hz": settings.camera_hz, "depth": depth}
+        )
+
+    return simulated_settings().model_copy(
+        update={
+            "cameras": (
+                camera("front", settings.front_px, settings.depth),
+                camera("wrist", settings.wrist_px, False),
+            ),
+            "control_hz": settings.control_hz,
+            "record": RecordSettings(rows_hz=settings.camera_hz, block_s=4.0),
+        }
+    )
+
+
+_session: LockstepSession | None = None
+
+
+def _start_worker(home: str, settings: LockstepSettings) -> None:
+    global _session
+    _session = LockstepSession(Path(home), settings)
+
+
+def _run_job(job: LockstepJob) -> TakeResult:
+    if _session is None:
+        raise WorkbenchError("the lockstep worker was not started")
+    return _session.run(job)
+
+
+def _end_worker() -> None:
+    global _session
+    if _session is not None:
+        _session.close()
+        _session = None
+
+
+def run_batch(
+    home: Path,
+    jobs: Sequence[LockstepJob],
+    *,
+    settings: LockstepSettings = LockstepSettings(),
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[TakeResult]:
+    """Make all takes, in ``workers`` processes (0: in this one). Results come in the order of ``jobs``."""
+    if workers <= 0 or len(jobs) <= 1:
+        return _run_here(home, jobs, settings, progress)
+    results: dict[int, TakeResult] = {}
+    with ProcessPoolExecutor(
+        min(workers, len(jobs)), mp.get_context("spawn"), initializer=_start_worker, initargs=(str(home), settings)
+    ) as pool:
+        pending: dict[Future[TakeResult], int] = {pool.submit(_run_job, job): i for i, job in enumerate(jobs)}
+        while pending:
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                results[pending.pop(future)] = future.result()
+            if progress is not None:
+                progress(len(results), len(jobs))
+        for _ in range(workers):
+            pool.submit(_end_worker)
+    return [results[i] for i in range(len(jobs))]
+
+
+def _run_here(
+    home: Path,
+    jobs: Sequence[LockstepJob],
+    settings: LockstepSettings,
+    progress: Callable[[int, int], None] | None,
+) -> list[TakeResult]:
+    session = LockstepSession(home, settings)
+    try:
+        results = []
+        for job in jobs:
+            results.append(session.run(job))
+            if progress is not None:
+                progress(len(results), len(jobs))
+        return results
+    finally:
+        session.close()

@@ -1,0 +1,193 @@
+"""The recorder: follows rings, writes a take, never shifts and never drops without saying so."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from storage.episode import EpisodeWriter, Manifest, StoreSettings
+from storage.layout import Home
+from workbench.core.errors import StateError, WorkbenchError
+from workbench.core.events import Failed, RecorderChanged, TakeDiscarded, TakeSealed
+from workbench.core.ring import Ring
+from workbench.core.states import RECORDER, RecorderState, StateMachine
+from workbench.core.types import Outcome, TakeInfo
+
+_POLL_S = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderStatus:
+    """What the recorder does now.
+
+    Attributes:
+        items: per stream, items taken into the present take.
+        gaps: items known to be missing in the present take, all streams together.
+        error: the last failure in words, "" if none.
+    """
+
+    state: str
+    episode_id: str = ""
+    task: str = ""
+    kind: str = ""
+    elapsed_s: float = 0.0
+    items: dict[str, int] = field(default_factory=dict)
+    gaps: int = 0
+    error: str = ""
+
+
+class Recorder:
+    """Owns one following thread per take. Methods may be called from any one thread.
+
+    A recorder never waits for a viewer and no producer waits for it (lockstep simulation chooses to, by ``caught_up``).
+    """
+
+    def __init__(self, home: Home, store: StoreSettings, publish: Callable[[object], None]) -> None:
+        self._home = home
+        self._store = store
+        self._publish = publish
+        self._machine: StateMachine[RecorderState] = StateMachine(
+            "recorder", RECORDER, RecorderState.IDLE, self._announce
+        )
+        self._writer: EpisodeWriter | None = None
+        self._info: TakeInfo | None = None
+        self._rings: Mapping[str, Ring] = {}
+        self._next: dict[str, int] = {}
+        self._gaps = 0
+        self._started_ns = 0
+        self._error = ""
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def state(self) -> RecorderState:
+        return self._machine.state
+
+    def status(self) -> RecorderStatus:
+        """A snapshot; cheap, any thread."""
+        writer, info = self._writer, self._info
+        if writer is None or info is None:
+            return RecorderStatus(self.state, error=self._error)
+        elapsed_s = (time.monotonic_ns() - self._started_ns) / 1e9
+        return RecorderStatus(
+            self.state, writer.episode_id, info.task, info.kind, elapsed_s, dict(writer.counts), self._gaps, self._error
+        )
+
+    def start(self, info: TakeInfo, rings: Mapping[str, Ring]) -> str:
+        """Begin a take with everything the rings receive from now on. Returns the episode's id."""
+        if self.state is RecorderState.FAULTED:
+            self._machine.to(RecorderState.IDLE)
+        self._machine.to(RecorderState.ARMED)
+        try:
+            specs = [ring.spec for ring in rings.values()]
+            self._writer = EpisodeWriter.create(self._home, info, specs, settings=self._store)
+        except Exception:
+            self._machine.to(RecorderState.IDLE)
+            raise
+        self._info, self._rings, self._gaps, self._error = info, rings, 0, ""
+        self._next = {name: ring.written for name, ring in rings.items()}
+        self._started_ns = time.monotonic_ns()
+        self._stop.clear()
+        self._machine.to(RecorderState.RECORDING)
+        self._thread = threading.Thread(target=self._follow, name="recorder", daemon=True)
+        self._thread.start()
+        return self._writer.episode_id
+
+    def caught_up(self) -> bool:
+        """True when every item written so far is in the take (or the take has failed)."""
+        if self.state is not RecorderState.RECORDING:
+            return True
+        return all(self._next[name] >= ring.written for name, ring in self._rings.items())
+
+    def stop(self, outcome: Outcome = Outcome.UNLABELLED, extra: dict[str, Any] | None = None) -> Manifest:
+        """End the take with what is still in the rings and seal it. WorkbenchError if it could not be kept whole."""
+        writer = self._finish_following()
+        self._machine.to(RecorderState.SEALING)
+        try:
+            manifest = writer.seal(outcome, extra=extra)
+        except Exception as error:
+            raise self._fault(error) from error
+        self._clear()
+        self._machine.to(RecorderState.IDLE)
+        frames = sum(n for name, n in manifest.counts.items() if ".images." in name)
+        self._publish(TakeSealed(manifest.id, frames, manifest.duration_s))
+        return manifest
+
+    def discard(self) -> None:
+        """End the take and move it to the trash."""
+        writer = self._finish_following()
+        self._machine.to(RecorderState.SEALING)
+        episode_id = writer.episode_id
+        try:
+            writer.discard()
+        except Exception as error:
+            raise self._fault(error) from error
+        self._clear()
+        self._machine.to(RecorderState.IDLE)
+        self._publish(TakeDiscarded(episode_id))
+
+    def _finish_following(self) -> EpisodeWriter:
+        if self.state is not RecorderState.RECORDING or self._writer is None:
+            hint = self._error or "Start a take first"
+            raise StateError("no take is being recorded", hint)
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._error:
+            raise StateError("the take has failed", self._error)
+        return self._writer
+
+    def _follow(self) -> None:
+        """The thread: take new items until told to stop, then what is left."""
+        try:
+            while not self._stop.is_set():
+                if not self._take_new():
+                    self._stop.wait(_POLL_S)
+            self._take_new()
+        except Exception as error:
+            self._fault(error)
+
+    def _take_new(self) -> int:
+        return sum(self._take_from(name, ring) for name, ring in self._rings.items())
+
+    def _take_from(self, name: str, ring: Ring) -> int:
+        """Append everything new of one ring; what was overwritten before we came becomes a recorded gap."""
+        writer = self._writer
+        if writer is None:
+            return 0
+        taken = missed = 0
+        end = ring.written
+        while self._next[name] < end:
+            index = self._next[name]
+            frame = ring.read(index)
+            if frame is None:
+                skipped = max(1, ring.written - ring.slots + 2 - index)
+                missed += skipped
+                self._next[name] = index + skipped
+                continue
+            if missed:
+                frame, missed = replace(frame, gap_before=frame.gap_before + missed), 0
+            self._gaps += frame.gap_before
+            writer.append(name, frame)
+            self._next[name] = index + 1
+            ring.ack(index + 1)
+            taken += 1
+        return taken
+
+    def _fault(self, error: Exception) -> WorkbenchError:
+        """Remember the failure; what is on disk stays for the doctor."""
+        self._error = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
+        self._machine.to(RecorderState.FAULTED)
+        self._publish(Failed("recorder", self._error))
+        self._clear()
+        kept = "What was written is kept; run `python main.py doctor --fix`"
+        return error if isinstance(error, WorkbenchError) else WorkbenchError(f"recording failed ({error})", kept)
+
+    def _clear(self) -> None:
+        self._writer, self._info, self._thread = None, None, None
+
+    def _announce(self, _: RecorderState, after: RecorderState) -> None:
+        self._publish(RecorderChanged(after, self._writer.episode_id if self._writer else ""))

@@ -1,0 +1,358 @@
+"""Everything attached, running: what the window and the command line talk to. Owns the processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from models.registry import read_model
+from storage.layout import Home
+from workbench.core.bus import Bus
+from workbench.core.chunks import chunk_spec
+from workbench.core.errors import StateError, WorkbenchError
+from workbench.core.events import Failed, TrialScored
+from workbench.core.files import new_id
+from workbench.core.ring import Ring, runtime_directory, sweep_runtime_directory
+from workbench.core.types import EpisodeKind, Frame, Outcome, StreamSpec
+from workbench.services.capture import CameraStatus, ring_path
+from workbench.services.driver import DriverStatus
+from workbench.services.hosting import Child, Host
+from workbench.services.recorder import RecorderStatus
+from workbench.services.settings import Settings
+
+_log = logging.getLogger(__name__)
+_BEAT_S = 0.25
+_PLAY_S = 40.0
+RECORDED = ("observation.state", "action.wanted", "action.allowed", "action", "authority", "guard")
+
+
+@dataclass(frozen=True, slots=True)
+class StationStatus:
+    """The whole station now."""
+
+    cameras: tuple[CameraStatus, ...]
+    recorder: RecorderStatus
+    driver: DriverStatus
+    simulated: bool
+    free_bytes: int
+
+
+class Station:
+    """The running station. Methods return quickly and may be called from any one thread at a time.
+
+    Long work (a played demonstration, a drive that ends by success) goes on in the background and tells the bus.
+    """
+
+    def __init__(self, home: Path, settings: Settings, *, threads: bool = False, bus: Bus | None = None) -> None:
+        self.home = Home.open(home)
+        self.bus = bus or Bus()
+        self.settings = settings
+        self.streams: dict[str, StreamSpec] = {}
+        self._host = Host(self.bus, threads=threads)
+        self._folder = runtime_directory() / f"{os.getpid()}-station-{new_id()[:12]}"
+        self._children: dict[str, Child] = {}
+        self._rings: dict[str, Ring] = {}
+        self._chunks: Ring | None = None
+        self._policy = ("", "rf")
+        self._task = ""
+        self._success: bool | None = None
+        self._snapshot = StationStatus((), RecorderStatus("idle"), DriverStatus("parked"), settings.simulated, 0)
+        self._closing = threading.Event()
+        self._background: list[threading.Thread] = []
+        self._requests = threading.RLock()
+
+    # life -----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start simulation (if any), capture and arm. Takes seconds; raises WorkbenchError."""
+        sweep_runtime_directory()
+        self._folder.mkdir(mode=0o700)
+        try:
+            self._start_children()
+        except BaseException:
+            self.close()
+            raise
+        self._in_background(self._watch, "station-watch")
+
+    def close(self) -> None:
+        """Hold the arm, seal a take in progress, end every process. Safe to call twice."""
+        self._closing.set()
+        for thread in self._background:
+            if thread is not threading.current_thread():
+                thread.join(10)
+        self._background.clear()
+        self._host.close()
+        self._children.clear()
+        for ring in (*self._rings.values(), *([self._chunks] if self._chunks else [])):
+            ring.close()
+        self._rings.clear()
+        self._chunks = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start_children(self) -> None:
+        settings = self.settings
+        if settings.simulated:
+            cameras = [{"name": camera.name, **camera.options} for camera in settings.cameras]
+            self._start_child(
+                "simulation", "hardware.sim.server:main", folder=str(self._folder), seed=0, cameras=cameras
+            )
+            settings = _addressed(settings, str(self._folder))
+            self.settings = settings
+        plain, folder = settings.plain(), str(self._folder)
+        self._start_child(
+            "capture", "workbench.services.capture:main", home=str(self.home.path), settings=plain, folder=folder
+        )
+        if settings.arm is not None:
+            self._start_child("arm", "workbench.services.control:main", settings=plain, folder=folder)
+        for child in self._children.values():
+            child.call("status", timeout_s=60)
+        for path in sorted(self._folder.glob("*.ring")):
+            name = path.name.removesuffix(".ring")
+            if name.startswith(("observation.", *RECORDED)):
+                self._rings[name] = Ring.attach(path)
+        self.streams = {name: ring.spec for name, ring in self._rings.items()}
+
+    def _start_child(self, name: str, target: str, **values: Any) -> None:
+        self._children[name] = self._host.start(name, target, **values)
+        if name == "simulation":
+            self._children[name].call("status", timeout_s=60)
+
+    # looking --------------------------------------------------------------------------------------------------------
+
+    def status(self) -> StationStatus:
+        """The newest snapshot, at most a quarter of a second old; never waits."""
+        return self._snapshot
+
+    def latest(self, stream: str) -> Frame | None:
+        """A copy of the newest item of a stream, or None."""
+        ring = self._rings.get(stream)
+        return ring.latest() if ring is not None else None
+
+    # takes ----------------------------------------------------------------------------------------------------------
+
+    def start_take(self, task: str, kind: EpisodeKind, extra: dict[str, Any] | None = None) -> str:
+        """Begin recording. Human takes hold cameras only; all others the arm's streams too."""
+        instruction = self.settings.instruction(task)
+        streams = [] if kind is EpisodeKind.HUMAN else [name for name in RECORDED if name in self._rings]
+        episode_id: str = self._child("capture").call(
+            "start_take", task=task, kind=str(kind), instruction=instruction, streams=streams, extra=extra
+        )
+        return episode_id
+
+    def stop_take(self, outcome: Outcome = Outcome.UNLABELLED) -> str:
+        """Seal the take in progress; returns its id."""
+        episode_id: str = self._child("capture").call("stop_take", outcome=str(outcome))
+        return episode_id
+
+    def discard_take(self) -> None:
+        """Move the take in progress to the trash."""
+        self._child("capture").call("discard_take")
+
+    # operating ------------------------------------------------------------------------------------------------------
+
+    def operate(self) -> None:
+        """Let the station's own teleoperation device drive."""
+        self._ready()
+        teleop = self.settings.teleop
+        self._child("arm").call("operate", kind=teleop.kind, options=teleop.options)
+
+    def set_keys(self, keys: frozenset[str]) -> None:
+        """Teleoperation keys held down now; the first one makes the operator drive."""
+        if keys and self._snapshot.driver.state in ("parked", "ready", "holding"):
+            self.operate()
+        self._child("arm").call("set_keys", keys=keys)
+
+    def play(self, task: str, kind: EpisodeKind) -> None:
+        """Simulated station: the scripted operator or the simulated hand does the task once, recorded as a take."""
+        self._simulation()
+        self.settings.instruction(task)
+        work = self._play_hand if kind is EpisodeKind.HUMAN else self._play_operator
+        self._in_background(lambda: work(task), "station-play")
+
+    def reset_scene(self, task: str, actor: str = "robot") -> None:
+        """Simulated station: place the objects anew for a task; the arm is home afterwards."""
+        self.settings.instruction(task)
+        self.hold()
+        self._simulation().call("reset", task=task, seed=int.from_bytes(os.urandom(3), "little"), actor=actor)
+        self._success = None
+
+    # driving --------------------------------------------------------------------------------------------------------
+
+    def load_policy(self, model_id: str, head: str = "rf") -> None:
+        """Start the policy process for a model; it warms up while the arm waits."""
+        folder = self.home.models / model_id
+        if not (folder / "model.json").exists():
+            raise WorkbenchError(f"there is no model '{model_id}'", "List them with `python main.py models list`")
+        if self._policy == (model_id, head) and "policy" in self._children:
+            return
+        old = self._children.pop("policy", None)
+        if old is not None:
+            self.hold()
+            old.stop()
+        if self._chunks is not None:
+            self._chunks.close()
+        self._chunks = Ring.create(ring_path(self._folder, f"policy.{new_id()[-6:]}"), chunk_spec(_chunk_steps(folder)))
+        rings = {name: str(ring.path) for name, ring in self._rings.items()}
+        self._start_child(
+            "policy",
+            "models.policy_worker:main",
+            folder=str(folder),
+            rings=rings,
+            chunks=str(self._chunks.path),
+            head=head,
+        )
+        self._policy = (model_id, head)
+
+    def drive(self, task: str, *, record: bool = True) -> None:
+        """Let the loaded policy do a task, recorded as a rollout, until success, hold, park or stop."""
+        if self._chunks is None:
+            raise StateError("no policy is loaded", "Choose a model first")
+        instruction = self.settings.instruction(task)
+        policy = self._child("policy")
+        policy.call("set_task", instruction=instruction, timeout_s=60)
+        policy.call("start", timeout_s=60)
+        self._ready()
+        self._task, self._success = task, None
+        if record:
+            self.start_take(task, EpisodeKind.ROLLOUT, {"model": self._policy[0], "head": self._policy[1]})
+        self._child("arm").call("drive", chunks=str(self._chunks.path), policy_id=self._policy[0])
+        self._in_background(self._supervise, "station-drive")
+
+    def hold(self) -> None:
+        """Stay where it is."""
+        self._child("arm").call("hold", reason="the operator asked for it")
+
+    def resume(self) -> None:
+        """From ``holding``: let the policy drive on, from fresh observations only."""
+        if self._chunks is None:
+            raise StateError("no policy is loaded", "Choose a model first")
+        self._child("arm").call("drive", chunks=str(self._chunks.path), policy_id=self._policy[0])
+
+    def park(self) -> None:
+        """Go home slowly and stay."""
+        self._child("arm").call("park")
+
+    def stop(self) -> None:
+        """Stop now; leaves only by ``clear_stop``."""
+        self._child("arm").call("stop_arm", reason="the operator pressed stop")
+
+    def clear_stop(self) -> None:
+        """A person's word that it is safe again."""
+        self._child("arm").call("clear_stop")
+
+    # background -----------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Poll the children for the snapshot and tell the arm that somebody watches."""
+        while not self._closing.wait(_BEAT_S):
+            try:
+                cameras, recorder = self._child("capture").call("status", timeout_s=10)
+                driver = DriverStatus("parked", "this station has no arm")
+                if "arm" in self._children:
+                    self._child("arm").call("beat", timeout_s=10)
+                    driver = self._child("arm").call("status", timeout_s=10)
+                driver = replace(driver, model_id=self._policy[0], task=self._task, success=self._success)
+                self._snapshot = StationStatus(
+                    tuple(cameras), recorder, driver, self.settings.simulated, self.home.free_bytes()
+                )
+            except WorkbenchError as error:
+                if not self._closing.is_set():
+                    self.bus.publish(Failed("station", str(error)))
+                return
+
+    def _play_operator(self, task: str) -> None:
+        self.reset_scene(task)
+        self._ready()
+        seed = int.from_bytes(os.urandom(3), "little")
+        options = {"address": str(self._folder), "task": task, "seed": seed}
+        self._child("arm").call("operate", kind="scripted", options=options)
+        self._played(task, EpisodeKind.TELEOP, lambda: bool(self._child("arm").call("operated")))
+        self.hold()
+
+    def _play_hand(self, task: str) -> None:
+        self.reset_scene(task, actor="human")
+        simulation = self._simulation()
+        simulation.call("start_hand", task=task, seed=int.from_bytes(os.urandom(3), "little"))
+        self._played(task, EpisodeKind.HUMAN, lambda: bool(simulation.call("hand_done")))
+        simulation.call("stop_hand")
+
+    def _played(self, task: str, kind: EpisodeKind, finished: Callable[[], bool]) -> None:
+        self.start_take(task, kind, {"played": True})
+        end = time.monotonic() + _PLAY_S
+        while time.monotonic() < end and not finished() and not self._closing.wait(0.05):
+            pass
+        if not self._closing.is_set():
+            success = self._simulation().call("succeeded", task=task)
+            self.stop_take(Outcome.SUCCESS if success else Outcome.FAILURE)
+
+    def _supervise(self) -> None:
+        """During a drive: ask the simulated station for success; seal the take when the drive is over."""
+        while not self._closing.wait(0.1):
+            state = self._child("arm").call("status").state
+            if self.settings.simulated and self._simulation().call("succeeded", task=self._task):
+                self._success = True
+                self._child("arm").call("hold", reason="the task is done")
+            if self._success or state in ("parked", "stopped"):
+                break
+        if self._closing.is_set():
+            return
+        if "policy" in self._children:
+            self._child("policy").call("stop")
+        if self._recording():
+            outcome = Outcome.SUCCESS if self._success else Outcome.FAILURE
+            episode_id = self.stop_take(outcome)
+            self.bus.publish(TrialScored(self._task, bool(self._success), episode_id))
+
+    def _recording(self) -> bool:
+        _, recorder = self._child("capture").call("status")
+        return bool(recorder.episode_id)
+
+    def _in_background(self, work: Callable[[], None], name: str) -> None:
+        def run() -> None:
+            try:
+                work()
+            except WorkbenchError as error:
+                if not self._closing.is_set():
+                    self.bus.publish(Failed(name, str(error)))
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._background = [old for old in self._background if old.is_alive()] + [thread]
+        thread.start()
+
+    def _ready(self) -> None:
+        arm = self._child("arm")
+        if arm.call("status").state == "parked":
+            arm.call("ready")
+
+    def _child(self, name: str) -> Child:
+        if name not in self._children:
+            hint = "Add [arm] to station.toml" if name == "arm" else "Start the station"
+            raise WorkbenchError(f"the {name} is not running", hint)
+        return self._children[name]
+
+    def _simulation(self) -> Child:
+        if not self.settings.simulated:
+            raise WorkbenchError("this is a real station", "Only the simulated one can do that by itself")
+        return self._child("simulation")
+
+
+def _addressed(settings: Settings, address: str) -> Settings:
+    """The simulated station's devices told where their world is."""
+    cameras = tuple(
+        camera.model_copy(update={"options": {**camera.options, "address": address}}) for camera in settings.cameras
+    )
+    arm = settings.arm and settings.arm.model_copy(update={"options": {"address": address}})
+    return settings.model_copy(update={"cameras": cameras, "arm": arm})
+
+
+def _chunk_steps(folder: Path) -> int:
+    """How many actions one chunk of a model has."""
+    recipe = read_model(folder).recipe
+    return round(recipe["horizon_s"] / recipe["step_s"])
