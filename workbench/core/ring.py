@@ -34,6 +34,8 @@ def runtime_directory() -> Path:
     base = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
     path = base / f"clap-workbench-{os.getuid()}"
     path.mkdir(mode=0o700, exist_ok=True)
+    if path.stat().st_uid != os.getuid():
+        raise WorkbenchError(f"{path} belongs to another user", "Remove that folder, or ask its owner to")
     return path
 
 
