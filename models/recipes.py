@@ -1,0 +1,336 @@
+"""Recipes: frozen, complete descriptions of training runs. Free of torch, so that anyone may read and choose them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
+
+from workbench.core.errors import NotFoundError, WorkbenchError
+from workbench.core.files import hash_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What every stage states.
+
+    Attributes:
+        seed: of every random choice of the run.
+        steps, batch: optimiser steps and rows per step.
+        lr, warmup, lr_floor: peak learning rate, steps of linear rise, share of it left at the end of the cosine.
+        weight_decay, clip: of AdamW; the largest gradient norm.
+        weight_ema: decay of the averaged weights that are evaluated and saved; 0 = keep the last weights.
+        report_every: steps between lines of the progress file.
+        checkpoint_s: seconds between checkpoints.
+        cameras: names of the cameras whose pictures are used.
+        horizon_s, step_s: length of an action chunk and time between its actions.
+        encoder, clusters: kind of the frozen picture encoder and how many tokens it gives per picture.
+        held_out: share of the episodes that are only measured on.
+    """
+
+    stage: ClassVar[str] = ""
+
+    seed: int = 0
+    steps: int = 1000
+    batch: int = 128
+    lr: float = 1e-3
+    warmup: int = 50
+    lr_floor: float = 0.05
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    weight_ema: float = 0.0
+    report_every: int = 20
+    checkpoint_s: float = 30.0
+    cameras: tuple[str, ...] = ("front", "wrist")
+    horizon_s: float = 0.8
+    step_s: float = 0.1
+    encoder: str = "colour_keypoints"
+    clusters: int = 32
+    held_out: float = 0.12
+
+    @property
+    def horizon(self) -> int:
+        """Actions per chunk, H."""
+        return round(self.horizon_s / self.step_s)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; ``from_json`` inverts it."""
+        return {"stage": self.stage, **{k: _plain(v) for k, v in dataclasses.asdict(self).items()}}
+
+    def hash(self) -> str:
+        """The same for equal recipes and only for those."""
+        return hash_bytes(json.dumps(self.to_json(), sort_keys=True).encode())
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with some fields changed; an unknown field is answered with the nearest name."""
+        known = {field.name: field for field in dataclasses.fields(self)}
+        for name in changes:
+            if name not in known:
+                raise NotFoundError.of(f"setting of a {self.stage} recipe", name, known)
+        fitted = {name: _fit(name, value, getattr(self, name)) for name, value in changes.items()}
+        return dataclasses.replace(self, **fitted)
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 1 or self.step_s <= 0 or self.horizon < 1:
+            raise WorkbenchError(f"a {self.stage} recipe needs positive steps, batch, step_s and horizon_s")
+        if not self.cameras:
+            raise WorkbenchError(f"a {self.stage} recipe names no camera", "Name at least one, for example 'front'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActVaeRecipe(Recipe):
+    """Robot chunks to tokens of an executable codebook.
+
+    Attributes:
+        tokens, codes, code_dim: N tokens per chunk, K codes in the shared book, D numbers per code.
+        width, layers: of the residual networks on both sides.
+        commit: weight of the commitment term.
+        code_decay: of the book's moving averages.
+        restart_every, restart_below: every so many steps, codes used less than this share of a fair share are
+            restarted from recent encoder outputs.
+        rotation_weight, gripper_weight: of these parts of the reconstruction error against position's 1.
+    """
+
+    stage: ClassVar[str] = "act_vae"
+
+    tokens: int = 6
+    codes: int = 64
+    code_dim: int = 2
+    width: int = 192
+    layers: int = 2
+    commit: float = 0.25
+    code_decay: float = 0.98
+    restart_every: int = 50
+    restart_below: float = 0.1
+    rotation_weight: float = 0.5
+    gripper_weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VdVaeRecipe(Recipe):
+    """Pictures at t and t+H to the frozen action book (paper section III-B; learning notes in docs).
+
+    Attributes:
+        width, layers: of the inverse-dynamics encoder and the forward decoder.
+        irrelevant_tokens, irrelevant_codes, irrelevant_l1: the second book for what the action does not explain.
+        reconstruct_weight, commit: forward prediction of features; commitment to both books.
+        contrast_weight, logit_scale, logit_bias, scalar_lr_factor: symmetric sigmoid contrast (alpha, log of the
+            start temperature, start bias, learning-rate factor of those two scalars).
+        contrast_on: ``quantised`` (paper) or ``continuous`` latents of the pictures.
+        mask_distance: action chunks closer than this (root mean square, normalised) are never negatives.
+        decode_weight: error of the actions decoded from the visual codes, robot rows.
+        token_weight: cross-entropy over the frozen codes, robot rows.
+        human_share: share of human rows in a batch where there are any.
+        human_ema, human_ema_from: decay of the averaged encoder that gives human rows their pseudo-positive, and the
+            share of the run after which it counts; 0 = off, the default, because it hurt in every comparison so far.
+        feature_noise: added to the standardised features of the encoder's input.
+        identity_dropout, cluster_shuffle: share of rows whose clusters lose their names, or have them permuted, so
+            that the colour of an arm or a sleeve matters less.
+        camera_dropout: share of robot rows whose cameras beyond the first are hidden (always hidden for human rows).
+        control: variant trained beside the model and measured the same way: "" | "no_contrast" |
+            "reconstruction_only" | "no_human".
+    """
+
+    stage: ClassVar[str] = "vd_vae"
+
+    width: int = 128
+    layers: int = 2
+    irrelevant_tokens: int = 2
+    irrelevant_codes: int = 32
+    irrelevant_l1: float = 0.5
+    reconstruct_weight: float = 1.0
+    commit: float = 0.25
+    contrast_weight: float = 1.0
+    logit_scale: float = 2.302585
+    logit_bias: float = -4.0
+    scalar_lr_factor: float = 10.0
+    contrast_on: str = "quantised"
+    mask_distance: float = 0.1
+    decode_weight: float = 1.0
+    token_weight: float = 0.1
+    human_share: float = 0.4
+    human_ema: float = 0.0
+    human_ema_from: float = 0.0
+    feature_noise: float = 0.02
+    identity_dropout: float = 0.0
+    cluster_shuffle: float = 0.0
+    camera_dropout: float = 0.5
+    control: str = ""
+
+    VARIANTS: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+        {
+            "no_contrast": {"contrast_weight": 0.0},
+            "reconstruction_only": {"contrast_weight": 0.0, "decode_weight": 0.0, "token_weight": 0.0},
+            "no_human": {"human_share": 0.0},
+        }
+    )
+
+    def variant(self, name: str) -> VdVaeRecipe:
+        """This recipe with one ingredient taken out; NotFoundError for an unknown name."""
+        if name not in self.VARIANTS:
+            raise NotFoundError.of("variant of the alignment", name, self.VARIANTS)
+        return self.with_(control="", **self.VARIANTS[name])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyRecipe(Recipe):
+    """What the two policy stages share: the instruction-generated selectors over keypoints and its regularisers.
+
+    Attributes:
+        width, layers, selectors: of the backbone; softmax selectors per picture pair.
+        text_dim: numbers of the instruction's embedding.
+        dropout, feature_noise, proprio_noise, camera_dropout: regularisers.
+        use_proprio: whether the state is an input.
+        keyframe_weight: of the hindsight keyframe loss.
+        regression_weight: of an auxiliary direct regression of the chunk.
+        human_share, human_weight, confidence_min: share of human rows per batch, weight of their pseudo-tokens and
+            the confidence below which they are ignored.
+    """
+
+    width: int = 256
+    layers: int = 3
+    selectors: int = 16
+    text_dim: int = 128
+    dropout: float = 0.0
+    feature_noise: float = 0.02
+    proprio_noise: float = 0.02
+    camera_dropout: float = 0.0
+    use_proprio: bool = True
+    keyframe_weight: float = 0.5
+    regression_weight: float = 1.0
+    human_share: float = 0.3
+    human_weight: float = 0.5
+    confidence_min: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NtpRecipe(PolicyRecipe):
+    """Autoregressive policy over action tokens, true for robot rows, pseudo for human rows.
+
+    Attributes:
+        decoder_width, decoder_layers, heads: of the token decoder.
+        label_smoothing: of the cross-entropy.
+    """
+
+    stage: ClassVar[str] = "ntp"
+
+    decoder_width: int = 128
+    decoder_layers: int = 2
+    heads: int = 4
+    label_smoothing: float = 0.0
+    weight_decay: float = 1e-2
+    weight_ema: float = 0.995
+
+
+@dataclass(frozen=True, kw_only=True)
+class RfRecipe(PolicyRecipe):
+    """Rectified-flow chunk head on the autoregressive policy, with Knowledge Matching against a frozen reference.
+
+    Attributes:
+        flow_width, flow_layers, heads: of the flow network (self- and cross-attention alternate).
+        integration_steps, time_draws, beta_a, beta_b: Euler steps; times per row from 0.999 (1 - Beta(a, b)).
+        backbone_lr_factor: the backbone's learning rate against the head's; 0 freezes it.
+        token_weight: of the next-token loss kept beside the flow loss.
+        km_token_weight, km_velocity_weight, km_regression_weight: pull towards the reference's token
+            distribution (KL(reference || policy)), velocity field and regression.
+        km_old_instructions: match on the pictures of this run under random old instructions instead of the own one.
+        replay_share: share of rows drawn from old episodes.
+    """
+
+    stage: ClassVar[str] = "rf"
+
+    flow_width: int = 128
+    flow_layers: int = 2
+    heads: int = 4
+    integration_steps: int = 4
+    time_draws: int = 2
+    beta_a: float = 1.5
+    beta_b: float = 1.0
+    backbone_lr_factor: float = 1.0
+    token_weight: float = 1.0
+    km_token_weight: float = 0.0
+    km_velocity_weight: float = 0.0
+    km_regression_weight: float = 0.0
+    km_old_instructions: bool = True
+    replay_share: float = 0.0
+    weight_decay: float = 1e-2
+    weight_ema: float = 0.995
+
+
+RECIPES: Mapping[str, type[Recipe]] = MappingProxyType(
+    {cls.stage: cls for cls in (ActVaeRecipe, VdVaeRecipe, NtpRecipe, RfRecipe)}
+)
+
+
+def _stages(*recipes: Recipe) -> Mapping[str, Recipe]:
+    return MappingProxyType({recipe.stage: recipe for recipe in recipes})
+
+
+PRESETS: Mapping[str, Mapping[str, Recipe]] = MappingProxyType(
+    {
+        "tiny": _stages(
+            ActVaeRecipe(steps=200, batch=128, width=64, lr=2e-3, codes=32),
+            VdVaeRecipe(steps=60, batch=64, width=32, layers=1),
+            NtpRecipe(steps=60, batch=64, width=64, layers=1, decoder_width=32, decoder_layers=1),
+            RfRecipe(steps=60, batch=64, width=64, layers=1, flow_width=32, flow_layers=1),
+        ),
+        "quick": _stages(
+            ActVaeRecipe(steps=1200, batch=256, lr=2e-3),
+            VdVaeRecipe(steps=350, batch=128, width=64, layers=1),
+            NtpRecipe(steps=200, batch=192),
+            RfRecipe(steps=200, batch=192),
+        ),
+        "station": _stages(
+            ActVaeRecipe(steps=3000, batch=256, lr=2e-3),
+            VdVaeRecipe(steps=1500, batch=192, width=96),
+            NtpRecipe(steps=1200, batch=256),
+            RfRecipe(steps=1200, batch=256),
+        ),
+    }
+)
+
+
+def preset(name: str, stage: str, **changes: Any) -> Recipe:
+    """The recipe of a preset with some fields changed; a wrong name is answered with the nearest right one."""
+    if name not in PRESETS:
+        raise NotFoundError.of("recipe preset", name, PRESETS)
+    if stage not in RECIPES:
+        raise NotFoundError.of("training stage", stage, RECIPES)
+    return PRESETS[name][stage].with_(**changes)
+
+
+def recipe_from_json(value: Mapping[str, Any]) -> Recipe:
+    """Invert ``Recipe.to_json``. NotFoundError for an unknown stage or field, with the nearest right name."""
+    fields = dict(value)
+    stage = str(fields.pop("stage", ""))
+    if stage not in RECIPES:
+        raise NotFoundError.of("training stage", stage, RECIPES)
+    return RECIPES[stage]().with_(**fields)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _fit(name: str, value: Any, like: Any) -> Any:
+    """``value`` as the type of the field it goes into, or WorkbenchError."""
+    try:
+        if isinstance(like, bool):
+            return _truth(value)
+        if isinstance(like, tuple):
+            return tuple(str(part) for part in (value.split(",") if isinstance(value, str) else value))
+        if isinstance(like, int) and float(value) != int(float(value)):
+            raise ValueError("not a whole number")
+        return type(like)(float(value)) if isinstance(like, int | float) else type(like)(value)
+    except (TypeError, ValueError) as error:
+        raise WorkbenchError(f"'{value}' does not fit the recipe's setting '{name}' ({error})") from None
+
+
+def _truth(value: Any) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if str(value).lower() not in words:
+        raise ValueError("neither true nor false")
+    return words[str(value).lower()]
