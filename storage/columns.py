@@ -1,0 +1,94 @@
+"""Streams of numbers: plain Zarr chunks, appended in place.
+
+A chunk file always has its full size (never-written rows are holes that read as zero), so any Zarr reader accepts it;
+how many rows are true is the journal's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.disk import open_for_reading, read_exactly, write_range
+from workbench.core.errors import CorruptTakeError
+
+TIME_ROWS = 1024
+VECTOR_ROWS = 256
+
+
+class ColumnWriter:
+    """Appends rows of shape ``item``; ``save`` writes what was added since."""
+
+    def __init__(self, folder: Path, item: tuple[int, ...], dtype: str, per_chunk: int, *, sync: bool) -> None:
+        self._folder = str(folder)
+        self._item = item
+        self._dtype = np.dtype(dtype).newbyteorder("<")
+        self._per_chunk = per_chunk
+        self._row_bytes = math.prod(item) * self._dtype.itemsize
+        self._sync = sync
+        self._pending: list[Any] = []
+        self._written = 0
+        self.digest = hashlib.sha256()
+        folder.mkdir()
+
+    def add(self, row: Any) -> None:
+        """Keep one row (an array of shape ``item``, copied, or a number)."""
+        self._pending.append(row)
+
+    def save(self) -> bool:
+        """Write the pending rows. Returns True if that made a new file."""
+        if not self._pending:
+            return False
+        rows = np.array(self._pending, dtype=self._dtype).reshape(len(self._pending), *self._item)
+        new = self._write(rows)
+        self.digest.update(rows.tobytes())
+        self._written += len(rows)
+        self._pending = []
+        return new
+
+    def _write(self, rows: NDArray[Any]) -> bool:
+        at, done, new = self._written, 0, False
+        while done < len(rows):
+            chunk, row = divmod(at + done, self._per_chunk)
+            part = rows[done : done + self._per_chunk - row]
+            path = f"{self._folder}/{chunk_name(chunk, len(self._item))}"
+            size = self._per_chunk * self._row_bytes
+            write_range(path, part.tobytes(), row * self._row_bytes, size, sync=self._sync)
+            new = new or row == 0
+            done += len(part)
+        return new
+
+
+def chunk_name(chunk: int, dimensions: int) -> str:
+    """File name of a chunk of a column whose rows have ``dimensions`` dimensions."""
+    return "c." + ".".join([str(chunk), *["0"] * dimensions])
+
+
+def read_column(folder: Path, item: tuple[int, ...], dtype: str, per_chunk: int, count: int) -> NDArray[Any]:
+    """The first ``count`` rows, (count, *item). CorruptTakeError if the files do not hold them."""
+    kind = np.dtype(dtype).newbyteorder("<")
+    row_bytes = math.prod(item) * kind.itemsize
+    parts = []
+    for chunk in range(-(-count // per_chunk)):
+        rows = min(per_chunk, count - chunk * per_chunk)
+        parts.append(_read_rows(folder / chunk_name(chunk, len(item)), rows * row_bytes))
+    return np.frombuffer(bytearray(b"".join(parts)), dtype=kind).astype(dtype, copy=False).reshape(count, *item)
+
+
+def _read_rows(path: Path, size: int) -> bytes:
+    try:
+        handle = open_for_reading(path)
+        try:
+            return read_exactly(handle, size, 0)
+        finally:
+            os.close(handle)
+    except (OSError, EOFError) as error:
+        raise CorruptTakeError(
+            f"{path.parent.name} is not complete ({error})", "Run `python main.py doctor`"
+        ) from error

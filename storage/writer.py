@@ -1,0 +1,245 @@
+"""Writing a take: data first, then the disk's word for it, then a line in the journal."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from storage import zarr_meta
+from storage.codecs import choose_codec, is_picture
+from storage.columns import TIME_ROWS, VECTOR_ROWS, ColumnWriter
+from storage.content import StreamDigest
+from storage.disk import sync_paths, write_file
+from storage.journal import JournalWriter
+from storage.layout import GROUP_NAME, JOURNAL_NAME, Home
+from storage.manifest import Manifest, StoreSettings, StreamLayout
+from storage.sealing import seal_folder
+from storage.shards import FrameWriter
+from workbench.core.errors import NotFoundError, StateError, WorkbenchError
+from workbench.core.files import new_id
+from workbench.core.types import Frame, Outcome, StreamSpec, TakeInfo
+
+_log = logging.getLogger(__name__)
+_DEFAULTS = StoreSettings()
+
+
+class _Stream:
+    """One stream's three files-to-be: items, device times, host times."""
+
+    def __init__(self, writer: EpisodeWriter, spec: StreamSpec, layout: StreamLayout, *, sync: bool) -> None:
+        self.spec = spec
+        folder = writer.folder
+        self.items: FrameWriter | ColumnWriter
+        if layout.codec is None:
+            self.items = ColumnWriter(folder / spec.name, spec.shape, spec.dtype, layout.per_file, sync=sync)
+        else:
+            self.items = FrameWriter(folder / spec.name, spec, layout.codec, layout.per_file, sync=sync)
+        self.device = ColumnWriter(folder / f"{spec.name}.t_device_ns", (), "int64", TIME_ROWS, sync=sync)
+        self.host = ColumnWriter(folder / f"{spec.name}.t_host_ns", (), "int64", TIME_ROWS, sync=sync)
+        self.folders = [folder / f"{spec.name}{end}" for end in ("", ".t_device_ns", ".t_host_ns")]
+
+    def add(self, frame: Frame) -> None:
+        data = frame.data
+        if data.shape != self.spec.shape or data.dtype != self.spec.dtype:
+            raise WorkbenchError(
+                f"an item of {self.spec.name} is {data.dtype}{list(data.shape)}"
+                f" instead of {self.spec.dtype}{list(self.spec.shape)}",
+                "Check the device's settings",
+            )
+        self.items.add(data if isinstance(self.items, FrameWriter) else data.copy())
+        self.device.add(frame.t_device_ns)
+        self.host.add(frame.t_host_ns)
+
+    def save(self) -> list[Path]:
+        """Write what is pending; returns folders with new files."""
+        parts = (self.items, self.device, self.host)
+        return [folder for part, folder in zip(parts, self.folders, strict=True) if part.save()]
+
+    def digest(self) -> StreamDigest:
+        return StreamDigest(self.items.digest.hexdigest(), self.device.digest.hexdigest(), self.host.digest.hexdigest())
+
+
+class EpisodeWriter:
+    """Records one take. Make it with ``create``; every method is called from one thread, the recorder's.
+
+    After an error of the disk the take is closed as it is: everything up to the last journalled block is kept and
+    ``doctor`` finishes it.
+    """
+
+    def __init__(self, home: Home, draft: Manifest, settings: StoreSettings) -> None:
+        self.home = home
+        self.episode_id = draft.id
+        self.folder = home.partial(draft.id)
+        self.counts: dict[str, int] = dict.fromkeys(draft.streams, 0)
+        self.durable: dict[str, int] = dict(self.counts)
+        self._draft = draft
+        self._settings = settings
+        self._gaps: dict[str, list[tuple[int, int]]] = {name: [] for name in draft.streams}
+        self._new_gaps: list[tuple[str, int, int]] = []
+        self._open = True
+        with self._disk():
+            self._start()
+        self._last_block_s = time.monotonic()
+
+    @classmethod
+    def create(
+        cls, home: Home, info: TakeInfo, streams: Sequence[StreamSpec], *, settings: StoreSettings = _DEFAULTS
+    ) -> EpisodeWriter:
+        """Begin a take with these streams. WorkbenchError if the disk refuses or a stream cannot be stored."""
+        specs = {spec.name: spec for spec in streams}
+        if len(specs) != len(streams) or not specs:
+            raise WorkbenchError("a take needs at least one stream, each named once", "Check the station's settings")
+        for spec in streams:
+            if any(f"{spec.name}.t_{clock}_ns" in specs for clock in ("device", "host")):
+                raise WorkbenchError(f"a stream may not be named like the times of {spec.name}", "Rename the stream")
+        draft = _draft(info, specs, settings)
+        _check_readable(draft)
+        return cls(home, draft, settings)
+
+    def append(self, stream: str, frame: Frame) -> None:
+        """Take one item; ``frame.gap_before`` is recorded. Encodes at once; about every ``block_s`` writes a block."""
+        self._check_open()
+        if stream not in self._streams:
+            raise NotFoundError.of("stream", stream, self._streams)
+        with self._disk():
+            self._streams[stream].add(frame)
+            if frame.gap_before > 0:
+                self._gaps[stream].append((self.counts[stream], frame.gap_before))
+                self._new_gaps.append((stream, self.counts[stream], frame.gap_before))
+            self.counts[stream] += 1
+            if time.monotonic() - self._last_block_s >= self._settings.block_s:
+                self._write_block()
+
+    def flush(self) -> None:
+        """Write a durable block now."""
+        self._check_open()
+        with self._disk():
+            self._write_block()
+
+    def seal(
+        self, outcome: Outcome = Outcome.UNLABELLED, *, notes: str = "", extra: dict[str, Any] | None = None
+    ) -> Manifest:
+        """Finish the take: rows, hash, manifest, rename. ``extra`` is added to what was given at the start."""
+        return self._seal(self.home.sealed(self.episode_id), outcome, notes, extra or {})
+
+    def discard(self) -> None:
+        """Move the take to the trash, sealed, so that it can be restored; one without items disappears."""
+        if any(self.counts.values()) and self._open:
+            self._seal(self.home.trashed(self.episode_id), Outcome.UNLABELLED, "", {"discarded": True})
+        elif self._open:
+            self._close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _start(self) -> None:
+        self.folder.mkdir()
+        sync = self._settings.sync
+        group = zarr_meta.to_bytes(zarr_meta.group(self._draft.to_json()))
+        write_file(self.folder / GROUP_NAME, group, sync=sync)
+        self._streams = {
+            name: _Stream(self, spec, self._draft.layout[name], sync=sync) for name, spec in self._draft.streams.items()
+        }
+        self._journal = JournalWriter(self.folder / JOURNAL_NAME, sync=sync)
+        self._journal.append(self.counts, [])
+        if sync:
+            sync_paths([self.folder, self.folder.parent])
+
+    def _write_block(self) -> None:
+        folders = [folder for stream in self._streams.values() for folder in stream.save()]
+        if self._settings.sync:
+            sync_paths(folders)
+        if self.counts != self.durable:
+            self._journal.append(self.counts, self._new_gaps)
+            self.durable = dict(self.counts)
+            self._new_gaps = []
+        self._last_block_s = time.monotonic()
+
+    def _seal(self, target: Path, outcome: Outcome, notes: str, extra: dict[str, Any]) -> Manifest:
+        self._check_open()
+        with self._disk():
+            self._write_block()
+            finished = dataclasses.replace(
+                self._draft,
+                outcome=outcome,
+                notes=notes,
+                extra={**self._draft.extra, **extra},
+                counts=dict(self.counts),
+                gaps={name: sum(missing for _, missing in gaps) for name, gaps in self._gaps.items()},
+                gap_positions={name: tuple(gaps) for name, gaps in self._gaps.items()},
+            )
+            _check_readable(finished)
+            digests = {name: stream.digest() for name, stream in self._streams.items()}
+            manifest = seal_folder(self.folder, target, finished, digests=digests, sync=self._settings.sync)
+        self._close()
+        return manifest
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise StateError(f"the take {self.episode_id} is closed", "Start a new take")
+
+    def _close(self) -> None:
+        self._open = False
+        if hasattr(self, "_journal"):
+            self._journal.close()
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
+        """Turn the disk's refusals into a sentence that says what was kept."""
+        try:
+            yield
+        except OSError as error:
+            self._close()
+            kept = ", ".join(f"{count} of {name}" for name, count in sorted(self.durable.items()) if count) or "nothing"
+            _log.exception("the take %s could not be written", self.episode_id)
+            raise WorkbenchError(
+                f"the take {self.episode_id} could not be written ({error.strerror or error}); kept: {kept}",
+                f"Free space on the disk of {self.home.path}, then run `python main.py doctor`",
+            ) from error
+
+
+def _check_readable(manifest: Manifest) -> None:
+    """What is written must pass the checks of the reader: notice a wrong value now, not after the take."""
+    Manifest.from_json(json.loads(zarr_meta.to_bytes(manifest.to_json())))
+
+
+def _draft(info: TakeInfo, specs: dict[str, StreamSpec], settings: StoreSettings) -> Manifest:
+    layout = {}
+    for name, spec in specs.items():
+        if is_picture(spec):
+            codec = choose_codec(spec, settings.color_codec, settings.jpeg_quality)
+            layout[name] = StreamLayout(max(1, round(spec.rate_hz * settings.block_s)), codec)
+        else:
+            layout[name] = StreamLayout(VECTOR_ROWS, None)
+    return Manifest(
+        id=new_id(),
+        kind=info.kind,
+        task=info.task,
+        instruction=info.instruction,
+        operator=info.operator,
+        scene=info.scene,
+        station=info.station,
+        clock=info.clock,
+        outcome=Outcome.UNLABELLED,
+        notes="",
+        streams=specs,
+        counts=dict.fromkeys(specs, 0),
+        gaps=dict.fromkeys(specs, 0),
+        rows=0,
+        rows_hz=float(settings.rows_hz),
+        duration_s=0.0,
+        started_at=datetime.datetime.now(datetime.UTC).isoformat(),
+        content_hash="",
+        sealed=False,
+        devices=info.devices,
+        settings=info.settings,
+        extra=info.extra,
+        gap_positions=dict.fromkeys(specs, ()),
+        layout=layout,
+    )
