@@ -100,9 +100,7 @@ class EpisodeWriter:
         for spec in streams:
             if any(f"{spec.name}.t_{clock}_ns" in specs for clock in ("device", "host")):
                 raise WorkbenchError(f"a stream may not be named like the times of {spec.name}", "Rename the stream")
-        draft = _draft(info, specs, settings)
-        _check_readable(draft)
-        return cls(home, draft, settings)
+        return cls(home, _as_read(_draft(info, specs, settings)), settings)
 
     def append(self, stream: str, frame: Frame) -> None:
         """Take one item; ``frame.gap_before`` is recorded. Encodes at once; about every ``block_s`` writes a block."""
@@ -165,7 +163,7 @@ class EpisodeWriter:
         self._check_open()
         with self._disk():
             self._write_block()
-            finished = dataclasses.replace(
+            changed = dataclasses.replace(
                 self._draft,
                 outcome=outcome,
                 notes=notes,
@@ -174,7 +172,7 @@ class EpisodeWriter:
                 gaps={name: sum(missing for _, missing in gaps) for name, gaps in self._gaps.items()},
                 gap_positions={name: tuple(gaps) for name, gaps in self._gaps.items()},
             )
-            _check_readable(finished)
+            finished = _as_read(changed)
             digests = {name: stream.digest() for name, stream in self._streams.items()}
             manifest = seal_folder(self.folder, target, finished, digests=digests, sync=self._settings.sync)
         self._close()
@@ -204,9 +202,9 @@ class EpisodeWriter:
             ) from error
 
 
-def _check_readable(manifest: Manifest) -> None:
-    """What is written must pass the checks of the reader: notice a wrong value now, not after the take."""
-    Manifest.from_json(json.loads(zarr_meta.to_bytes(manifest.to_json())))
+def _as_read(manifest: Manifest) -> Manifest:
+    """The manifest as a reader will see it, so that a value it would refuse is noticed now, not after the take."""
+    return Manifest.from_json(json.loads(zarr_meta.to_bytes(manifest.to_json())))
 
 
 def _draft(info: TakeInfo, specs: dict[str, StreamSpec], settings: StoreSettings) -> Manifest:
