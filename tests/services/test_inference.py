@@ -65,8 +65,9 @@ def test_a_take_over_is_continuous(offset: float, step: int) -> None:
     player = ChunkPlayer()
     player.accept(line(S, 0.0), ORIGIN, S)
     taken = S + step * S // 10
-    before = player.target(taken)[0]
-    player.accept(line(taken, before + offset), ORIGIN, taken)
+    held = player.target(taken)
+    before = held[0]
+    player.accept(line(taken, before + offset), held, taken)
     times = taken + np.arange(0, 300) * 1_000_000
     path = np.array([player.target(int(t))[0] for t in times if player.target(int(t)) is not None])
     assert abs(path[0] - before) < 1e-9

@@ -16,7 +16,7 @@ from storage.episode import StoreSettings
 from storage.layout import Home
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import Failed
-from workbench.core.link import Link
+from workbench.core.link import Handler, Link
 from workbench.core.ring import Ring
 from workbench.core.types import EpisodeKind, Outcome, TakeInfo
 from workbench.services.recorder import Recorder
@@ -209,7 +209,7 @@ def main(link: Link, home: str, settings: dict[str, Any], folder: str) -> None:
     def stop_take(outcome: str = Outcome.UNLABELLED, extra: dict[str, Any] | None = None) -> str:
         return capture.stop_take(outcome, extra)
 
-    handlers = {
+    handlers: dict[str, Handler] = {
         "start_take": start_take,
         "stop_take": stop_take,
         "discard_take": capture.recorder.discard,

@@ -73,9 +73,9 @@ class RecordSettings(_Part):
     """How takes are stored."""
 
     color_codec: Literal["jpeg", "lossless"] = "jpeg"
-    jpeg_quality: int = Field(95, ge=1, le=100)
-    block_s: float = Field(1.0, gt=0, le=10)
-    rows_hz: float = Field(30.0, gt=0, le=1000)
+    jpeg_quality: int = Field(default=95, ge=1, le=100)
+    block_s: float = Field(default=1.0, gt=0, le=10)
+    rows_hz: float = Field(default=30.0, gt=0, le=1000)
 
 
 class Settings(_Part):
@@ -89,7 +89,7 @@ class Settings(_Part):
     arm: ArmSettings | None = None
     teleop: TeleopSettings = TeleopSettings()
     limits: LimitSettings | None = None
-    control_hz: float = Field(100.0, gt=0, le=1000)
+    control_hz: float = Field(default=100.0, gt=0, le=1000)
     tasks: tuple[TaskSettings, ...] = ()
     record: RecordSettings = RecordSettings()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from models.registry import read_model
+from models.registry import read_record
 from storage.layout import Home
 from workbench.core.bus import Bus
 from workbench.core.chunks import chunk_spec
@@ -198,7 +198,8 @@ class Station:
             old.stop()
         if self._chunks is not None:
             self._chunks.close()
-        self._chunks = Ring.create(ring_path(self._folder, f"policy.{new_id()[-6:]}"), chunk_spec(_chunk_steps(folder)))
+        path = ring_path(self._folder, f"policy.{new_id()[-6:]}")
+        self._chunks = Ring.create(path, chunk_spec(_chunk_steps(self.home, model_id)))
         rings = {name: str(ring.path) for name, ring in self._rings.items()}
         self._start_child(
             "policy",
@@ -352,7 +353,7 @@ def _addressed(settings: Settings, address: str) -> Settings:
     return settings.model_copy(update={"cameras": cameras, "arm": arm})
 
 
-def _chunk_steps(folder: Path) -> int:
+def _chunk_steps(home: Home, model_id: str) -> int:
     """How many actions one chunk of a model has."""
-    recipe = read_model(folder).recipe
-    return round(recipe["horizon_s"] / recipe["step_s"])
+    recipe = read_record(home, model_id).recipe
+    return int(round(float(recipe["horizon_s"]) / float(recipe["step_s"])))
