@@ -180,30 +180,33 @@ class PolicyRecipe(Recipe):
     """What the two policy stages share: the instruction-generated selectors over keypoints and its regularisers.
 
     Attributes:
-        width, layers, selectors: of the backbone; softmax selectors per picture pair.
-        text_dim: numbers of the instruction's embedding.
-        dropout, feature_noise, proprio_noise, camera_dropout: regularisers.
-        use_proprio: whether the state is an input.
+        width, layers, selectors: of the backbone; softmax selectors over the clusters of all cameras.
+        feature_noise, shift_noise: on every keypoint number and, shared by a camera, on the keypoints' places.
+        proprio_noise, proprio_drop: on the state; share of rows that do not see it (human rows never do).
+        text_noise: on the instruction's vector, relative to its length; makes unheard wordings less of a jump.
+        camera_drop: share of rows in which one camera's keypoints vanish.
         keyframe_weight: of the hindsight keyframe loss.
         regression_weight: of an auxiliary direct regression of the chunk.
         human_share, human_weight, confidence_min: share of human rows per batch, weight of their pseudo-tokens and
             the confidence below which they are ignored.
     """
 
-    width: int = 256
-    layers: int = 3
+    width: int = 160
+    layers: int = 2
     selectors: int = 16
-    text_dim: int = 128
-    dropout: float = 0.0
     feature_noise: float = 0.02
+    shift_noise: float = 0.01
     proprio_noise: float = 0.02
-    camera_dropout: float = 0.0
-    use_proprio: bool = True
+    proprio_drop: float = 0.05
+    text_noise: float = 0.05
+    camera_drop: float = 0.0
     keyframe_weight: float = 0.5
     regression_weight: float = 1.0
-    human_share: float = 0.3
+    human_share: float = 0.25
     human_weight: float = 0.5
     confidence_min: float = 0.0
+    weight_decay: float = 1e-2
+    weight_ema: float = 0.995
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,29 +214,28 @@ class NtpRecipe(PolicyRecipe):
     """Autoregressive policy over action tokens, true for robot rows, pseudo for human rows.
 
     Attributes:
-        decoder_width, decoder_layers, heads: of the token decoder.
-        label_smoothing: of the cross-entropy.
+        token_weight: of the next-token loss.
+        label_smoothing: of its cross-entropy.
     """
 
     stage: ClassVar[str] = "ntp"
 
-    decoder_width: int = 128
-    decoder_layers: int = 2
-    heads: int = 4
+    token_weight: float = 1.0
     label_smoothing: float = 0.0
-    weight_decay: float = 1e-2
-    weight_ema: float = 0.995
 
 
 @dataclass(frozen=True, kw_only=True)
 class RfRecipe(PolicyRecipe):
     """Rectified-flow chunk head on the autoregressive policy, with Knowledge Matching against a frozen reference.
 
+    Fine-tuning starts from the base model ``rf``, which is also the frozen reference; all knowledge-matching weights
+    and the replay share at 0 is plain fine-tuning.
+
     Attributes:
-        flow_width, flow_layers, heads: of the flow network (self- and cross-attention alternate).
+        flow_width, flow_layers, heads: of the flow network; self-attention over the steps of the chunk.
         integration_steps, time_draws, beta_a, beta_b: Euler steps; times per row from 0.999 (1 - Beta(a, b)).
-        backbone_lr_factor: the backbone's learning rate against the head's; 0 freezes it.
-        token_weight: of the next-token loss kept beside the flow loss.
+        flow_weight, token_weight: of the flow loss and of the next-token loss kept beside it.
+        backbone_lr_factor: the learning rate of backbone and token head against the flow head's; 0 freezes them.
         km_token_weight, km_velocity_weight, km_regression_weight: pull towards the reference's token
             distribution (KL(reference || policy)), velocity field and regression.
         km_old_instructions: match on the pictures of this run under random old instructions instead of the own one.
@@ -242,22 +244,21 @@ class RfRecipe(PolicyRecipe):
 
     stage: ClassVar[str] = "rf"
 
-    flow_width: int = 128
+    flow_width: int = 96
     flow_layers: int = 2
     heads: int = 4
     integration_steps: int = 4
-    time_draws: int = 2
+    time_draws: int = 1
     beta_a: float = 1.5
     beta_b: float = 1.0
-    backbone_lr_factor: float = 1.0
+    flow_weight: float = 1.0
     token_weight: float = 1.0
+    backbone_lr_factor: float = 1.0
     km_token_weight: float = 0.0
     km_velocity_weight: float = 0.0
     km_regression_weight: float = 0.0
     km_old_instructions: bool = True
     replay_share: float = 0.0
-    weight_decay: float = 1e-2
-    weight_ema: float = 0.995
 
 
 RECIPES: Mapping[str, type[Recipe]] = MappingProxyType(
@@ -274,19 +275,19 @@ PRESETS: Mapping[str, Mapping[str, Recipe]] = MappingProxyType(
         "tiny": _stages(
             ActVaeRecipe(steps=200, batch=128, width=64, lr=2e-3, codes=32),
             VdVaeRecipe(steps=60, batch=64, width=32, layers=1),
-            NtpRecipe(steps=60, batch=64, width=64, layers=1, decoder_width=32, decoder_layers=1),
+            NtpRecipe(steps=60, batch=64, width=64, layers=1),
             RfRecipe(steps=60, batch=64, width=64, layers=1, flow_width=32, flow_layers=1),
         ),
         "quick": _stages(
             ActVaeRecipe(steps=1200, batch=256, lr=2e-3),
             VdVaeRecipe(steps=350, batch=128, width=64, layers=1),
-            NtpRecipe(steps=200, batch=192),
-            RfRecipe(steps=200, batch=192),
+            NtpRecipe(steps=300, batch=192),
+            RfRecipe(steps=250, batch=192),
         ),
         "station": _stages(
             ActVaeRecipe(steps=3000, batch=256, lr=2e-3),
             VdVaeRecipe(steps=1500, batch=192, width=96),
-            NtpRecipe(steps=1200, batch=256),
+            NtpRecipe(steps=2000, batch=256),
             RfRecipe(steps=1200, batch=256),
         ),
     }
