@@ -37,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole grammar. Common flags may stand before or after the verb."""
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--home", type=Path, help="data folder (default: $WORKBENCH_HOME, else ~/clap-workbench)")
     common.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     common.add_argument("--debug", action="store_true", help="show tracebacks and log messages")
@@ -79,7 +79,9 @@ def main(arguments: Sequence[str], open_window: OpenWindow) -> int:
     except WorkbenchError as error:
         output.failed(_sentence(str(error)))
     except OSError as error:
-        output.failed(f"{error.strerror or error}: {error.filename or 'the data folder'}; check the disk and its rights")
+        output.failed(
+            f"{error.strerror or error}: {error.filename or 'the data folder'}; check the disk and its rights"
+        )
     except Exception as error:
         output.failed(f"unexpected {type(error).__name__}: {error}; run again with --debug and report what it shows")
     if debug:

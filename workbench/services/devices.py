@@ -59,9 +59,7 @@ def list_devices(settings: Settings) -> DeviceList:
     cameras = [(camera.kind, camera.name) for camera in settings.cameras]
     arms = [(settings.arm.kind, str(settings.arm.options.get("address", settings.arm.kind)))] if settings.arm else []
     teleops = [(settings.teleop.kind, settings.teleop.kind)]
-    return DeviceList(
-        _listed(CAMERAS.all(), cameras), _listed(ARMS.all(), arms), _listed(TELEOPS.all(), teleops)
-    )
+    return DeviceList(_listed(CAMERAS.all(), cameras), _listed(ARMS.all(), arms), _listed(TELEOPS.all(), teleops))
 
 
 def _listed(plugins: dict[str, Plugin[Any]], chosen: list[tuple[str, str]]) -> tuple[Device, ...]:

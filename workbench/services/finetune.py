@@ -126,9 +126,7 @@ def start(jobs: Jobs, material: Material, preset: str = "station", **changes: An
     )
 
 
-def receipts(
-    before: Mapping[str, Rate], after: Mapping[str, Rate], new_tasks: Sequence[str]
-) -> tuple[Receipt, ...]:
+def receipts(before: Mapping[str, Rate], after: Mapping[str, Rate], new_tasks: Sequence[str]) -> tuple[Receipt, ...]:
     """The forgetting receipt: one line per task that was driven before and after."""
     return tuple(Receipt(task, task in new_tasks, before[task], after[task]) for task in before if task in after)
 

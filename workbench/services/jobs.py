@@ -143,7 +143,9 @@ class Jobs:
             if status.state is JobState.DONE:
                 return status
             if status.ended:
-                raise WorkbenchError(f"the {status.stage} run {run_id} {status.state}: {status.message}", _advice(run_id))
+                raise WorkbenchError(
+                    f"the {status.stage} run {run_id} {status.state}: {status.message}", _advice(run_id)
+                )
             time.sleep(poll_s)
 
     def log(self, run_id: str, most_bytes: int = 20_000) -> str:
@@ -228,7 +230,10 @@ def _read_status(folder: Path) -> JobStatus:
 
 
 def _eta(lines: list[dict[str, Any]], step: int, steps: int) -> float | None:
-    """Seconds left at the pace of the newest reports; a resumed run starts its clock anew, so only rising ones count."""
+    """Seconds left at the pace of the newest reports; a resumed run starts its clock anew, so only rising ones count.
+
+    ``lines`` are in the order they were written.
+    """
     recent: list[dict[str, Any]] = []
     for line in reversed(lines[-20:]):
         if "seconds" not in line or (recent and line["seconds"] >= recent[-1]["seconds"]):
@@ -236,8 +241,8 @@ def _eta(lines: list[dict[str, Any]], step: int, steps: int) -> float | None:
         recent.append(line)
     if len(recent) < 2 or recent[0]["step"] <= recent[-1]["step"]:
         return None
-    pace_s = (recent[0]["seconds"] - recent[-1]["seconds"]) / (recent[0]["step"] - recent[-1]["step"])
-    return round(max(0, steps - step) * pace_s, 1)
+    pace_s = float(recent[0]["seconds"] - recent[-1]["seconds"]) / (recent[0]["step"] - recent[-1]["step"])
+    return round(float(max(0, steps - step) * pace_s), 1)
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,10 @@ class TakeView:
         return None if index < 0 else self._episode.read(stream, index)
 
     def signal(self, stream: str) -> tuple[NDArray[np.float64], NDArray[np.float32], tuple[str, ...]]:
-        """A whole vector stream at its own rate: seconds on the axis of ``row_times_s`` (T,), values (T, D), axis names."""
+        """A whole vector stream at its own rate.
+
+        Returns seconds on the axis of ``row_times_s`` (T,), values (T, D) and the axes' names.
+        """
         spec = self._spec(stream)
         _, host_ns = self._episode.times(stream)
         values = np.asarray(self._episode.vectors(stream), np.float32)
@@ -59,6 +61,16 @@ class TakeView:
     def verify(self) -> tuple[str, ...]:
         """Problems in words; empty when the take is bit-true to its content hash."""
         return tuple(self._episode.verify())
+
+    def close(self) -> None:
+        """Close open files; looking again opens them again."""
+        self._episode.close()
+
+    def __enter__(self) -> TakeView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _spec(self, stream: str) -> StreamSpec:
         if stream not in self.streams:
@@ -85,7 +97,10 @@ class Library:
         self.sync()
 
     def sync(self) -> tuple[str, ...]:
-        """Add sealed takes that appeared on disk to the catalogue. Returns their ids; a take that cannot be read is left to doctor."""
+        """Add sealed takes that appeared on disk to the catalogue and return their ids.
+
+        A take that cannot be read is left to ``doctor``.
+        """
         known = {record.id for trashed in (False, True) for record in self._catalog.episodes(trashed=trashed)}
         added = []
         for episode_id in sorted(sealed_ids(self._home) - known):

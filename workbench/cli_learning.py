@@ -1,0 +1,203 @@
+"""Verbs about learning: align, train, finetune, models, rollout."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from hardware.sim.tasks import TASKS
+from models import registry
+from models.recipes import PRESETS
+from models.registry import ModelRecord
+from models.stages import STAGES
+from storage.layout import Home
+from workbench.cli_output import Output
+from workbench.cli_verbs import Verb, positive
+from workbench.core.errors import NotFoundError, WorkbenchError
+from workbench.services import finetune
+from workbench.services.evaluation import evaluate
+from workbench.services.jobs import Jobs, JobStatus
+from workbench.services.report import write_run_report
+
+
+def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", "--recipe", dest="preset", default="station", choices=sorted(PRESETS))
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of the recipe"
+    )
+
+
+def _changes(options: argparse.Namespace) -> dict[str, str]:
+    changes = {}
+    for text in options.set:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise WorkbenchError(f"'{text}' is not FIELD=VALUE", "For example: --set steps=500")
+        changes[name.strip()] = value.strip()
+    return changes
+
+
+def _finish(jobs: Jobs, run_id: str, title: str, output: Output) -> JobStatus:
+    """Follow a run to its end and write its page. Leaving early (Ctrl-C) leaves the run at work."""
+    output.note(f"run {run_id}")
+    with output.progress(title) as step:
+        return jobs.wait(run_id, lambda now: step(now.step, now.steps) if now.steps else None)
+
+
+def _result(home: Home, jobs: Jobs, status: JobStatus, output: Output) -> dict[str, Any]:
+    page = write_run_report(home.path, status.run_id)
+    output.say(f"model {status.model_id}; report {page}")
+    metrics = jobs.metrics(status.run_id)
+    return {"run": status.run_id, "model": status.model_id, "metrics": metrics, "report": str(page)}
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("stage", nargs="?", choices=STAGES)
+    _recipe_arguments(parser)
+    parser.add_argument("--episodes", nargs="+", metavar="ID", help="default: all that suit the stage")
+    parser.add_argument("--resume", metavar="RUN", help="go on with a run that was cancelled or killed")
+
+
+def _train(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
+    home = Home.open(options.home)
+    jobs = Jobs(home.path)
+    if options.resume:
+        jobs.resume(options.resume)
+        run_id = options.resume
+    elif options.stage:
+        run_id = jobs.start(options.stage, options.preset, episodes=options.episodes, **_changes(options))
+    else:
+        raise WorkbenchError("neither a stage nor a run to resume was named", "Stages: " + ", ".join(STAGES))
+    status = _finish(jobs, run_id, f"training {jobs.status(run_id).stage}", output)
+    return _result(home, jobs, status, output)
+
+
+def _align(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
+    """Act-VAE, then VD-VAE on its frozen codebook."""
+    home = Home.open(options.home)
+    jobs = Jobs(home.path)
+    codec = _finish(jobs, jobs.start("act_vae", options.preset), "training act_vae", output)
+    run_id = jobs.start("vd_vae", options.preset, base={"act_vae": codec.model_id}, **_changes(options))
+    aligned = _finish(jobs, run_id, "training vd_vae", output)
+    return {
+        "act_vae": _result(home, jobs, codec, output),
+        "alignment": _result(home, jobs, aligned, output),
+    }
+
+
+def _finetune_arguments(parser: argparse.ArgumentParser) -> None:
+    _recipe_arguments(parser)
+    parser.add_argument("--base", metavar="MODEL", help="default: the promoted or newest rf model")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--new-episodes", action="store_true", help="all the model has not seen (the default)")
+    which.add_argument("--episodes", nargs="+", metavar="ID")
+    parser.add_argument("--trials", type=int, default=0, help="drive every task so often before and after")
+    parser.add_argument("--workers", type=positive, default=2)
+
+
+def _finetune(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
+    home = Home.open(options.home)
+    jobs = Jobs(home.path)
+    base = find_model(home, options.base, "rf").id if options.base else None
+    material = finetune.gather(home.path, base, options.episodes)
+    for warning in material.warnings:
+        output.note(warning)
+    status = _finish(jobs, finetune.start(jobs, material, options.preset, **_changes(options)), "fine-tuning", output)
+    result = _result(home, jobs, status, output)
+    result |= {"parent": material.parent.id, "episodes": list(material.episodes)}
+    if options.trials > 0:
+        result["receipt"] = _receipt(home, material, status.model_id, options, output)
+    return result
+
+
+def _receipt(
+    home: Home, material: finetune.Material, model_id: str, options: argparse.Namespace, output: Output
+) -> dict[str, Any]:
+    """Drive the old and the new tasks with both models."""
+    new = [task for task in material.takes_per_task if task not in material.old_tasks]
+    tasks = [task for task in (*material.old_tasks, *new) if task in TASKS]
+    rates = []
+    for title, model in (("before", material.parent.id), ("after", model_id)):
+        with output.progress(f"driving {title}") as step:
+            found = evaluate(home.path, model, tasks, options.trials, workers=options.workers, progress=step)
+        rates.append(found.per_task)
+    lines = finetune.receipts(rates[0], rates[1], new)
+    rows = [(line.task, "new" if line.new else "", line.before, line.after, line.verdict) for line in lines]
+    output.table("", ("task", "", "before", "after", ""), rows)
+    return {line.task: line.to_json() for line in lines}
+
+
+def _models_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="every model, oldest first").add_argument("--stage", choices=STAGES, default="")
+    actions.add_parser("show", help="one model in full").add_argument("id")
+    actions.add_parser("promote", help="put a model into use for its stage").add_argument("id")
+    back = actions.add_parser("rollback", help="bring back the model promoted before")
+    back.add_argument("--stage", choices=STAGES, default="rf")
+
+
+def _models(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
+    home = Home.open(options.home)
+    if options.action == "list":
+        records = registry.list_models(home, options.stage)
+        rows = [(r.id, r.stage, "in use" if r.promoted else "", r.preset, len(r.data), r.created_at) for r in records]
+        output.table("", ("id", "stage", "", "preset", "takes", "made"), rows)
+        return {"models": [_described(record) for record in records]}
+    if options.action == "show":
+        record = find_model(home, options.id)
+        output.table("", ("", ""), list(_described(record).items()))
+        return _described(record)
+    if options.action == "promote":
+        record = registry.promote(home, find_model(home, options.id).id)
+    else:
+        record = registry.rollback(home, options.stage)
+    output.say(f"the {record.stage} model in use is {record.id}")
+    return {"promoted": record.id, "stage": record.stage}
+
+
+def _described(record: ModelRecord) -> dict[str, Any]:
+    return {**record.to_json(), "promoted": record.promoted}
+
+
+def find_model(home: Home, text: str, stage: str = "") -> ModelRecord:
+    """The model whose id is, or alone begins with, ``text``; NotFoundError with the nearest id."""
+    records = registry.list_models(home, stage)
+    matches = [record for record in records if record.id.startswith(text)] if text else []
+    if len(matches) != 1:
+        raise NotFoundError.of(f"{stage} model".strip(), text, (record.id for record in records))
+    return matches[0]
+
+
+def _rollout_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="default: the promoted or newest rf model")
+    parser.add_argument("--task", required=True, help="a task's name or its instruction")
+    parser.add_argument("--trials", type=positive, default=1)
+    parser.add_argument("--head", choices=("rf", "ntp"), default="rf")
+    parser.add_argument("--workers", type=positive, default=2)
+
+
+def _rollout(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
+    home = Home.open(options.home)
+    record = find_model(home, options.model, "rf") if options.model else registry.newest(home, "rf")
+    task = next((task.name for task in TASKS.values() if task.instruction == options.task), options.task)
+    with output.progress(f"driving {task}") as step:
+        found = evaluate(
+            home.path, record.id, [task], options.trials, head=options.head, workers=options.workers, progress=step
+        )
+    rate = found.per_task[task]
+    output.say(f"{task}: {rate}")
+    takes = [
+        {"episode": t.episode_id, "seed": t.job.seed, "success": t.success, "message": t.message} for t in found.trials
+    ]
+    latency = {options.head: found.latency_ms}
+    return {"model": record.id, "task": task, **rate.to_json(), "latency_ms": latency, "trials": takes}
+
+
+VERBS = (
+    Verb("align", "train the action codebook and the alignment of human and robot video", _recipe_arguments, _align),
+    Verb("train", "train one stage", _train_arguments, _train),
+    Verb("finetune", "learn from new takes without losing the old tasks", _finetune_arguments, _finetune),
+    Verb("models", "list, compare, promote and roll back models", _models_arguments, _models),
+    Verb("rollout", "let a model drive the simulated station", _rollout_arguments, _rollout),
+)

@@ -1,0 +1,110 @@
+"""Verbs that run the station: demo, record, teleoperate."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from storage.layout import Home
+from workbench.cli_output import Output
+from workbench.cli_verbs import Verb, positive, seconds
+from workbench.core.errors import WorkbenchError
+from workbench.core.types import EpisodeKind, Outcome
+from workbench.services.demo import Demo, summary
+from workbench.services.demo_plan import PLANS, demo_plan
+from workbench.services.demo_report import write_story
+from workbench.services.settings import Settings, load_settings
+from workbench.services.unattended import play_take, record_take, running_station
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_const", dest="plan", const="quick", help="a few minutes")
+    size.add_argument("--plan", choices=sorted(PLANS), default="full", help="size of the story (default: full)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--import", dest="data", type=Path, metavar="PATH", help="real recordings to import")
+
+
+def _demo(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
+    if options.data is not None and not options.data.exists():
+        raise WorkbenchError(f"{options.data} does not exist", "Give the folder or file of the recordings")
+    demo = Demo(options.home, demo_plan(options.plan), output, seed=options.seed, data=options.data)
+    story = demo.run()
+    result = summary(story)
+    page = write_story(demo.folder, story, result)
+    for task, line in result["success"].items():
+        before, after = line["before"], line["after"]
+        output.say(f"{task}: {_rate(before)} before, {_rate(after)} after: {line['verdict']}")
+    output.say(f"report: {page}")
+    return {**result, "report": str(page)}
+
+
+def _rate(value: Mapping[str, Any]) -> str:
+    return f"{100 * value['success']:.0f} % of {value['n']}"
+
+
+def _record_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", required=True, help="a task's name from the station's settings")
+    parser.add_argument("--kind", choices=[str(EpisodeKind.TELEOP), str(EpisodeKind.HUMAN)], default="teleop")
+    parser.add_argument("--takes", type=positive, default=1)
+    parser.add_argument("--seconds", type=seconds, default=10.0, help="length of one take")
+    parser.add_argument("--outcome", choices=[str(outcome) for outcome in Outcome], default=str(Outcome.UNLABELLED))
+    parser.add_argument("--play", action="store_true", help="simulated station: the scripted operator or hand does it")
+
+
+def _record(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
+    home, settings = _station_of(options)
+    settings.instruction(options.task)  # an unknown task is refused before anything moves
+    kind, takes = EpisodeKind(options.kind), []
+    with (
+        output.progress(f"recording {options.task}") as step,
+        running_station(home, settings, threads=options.threads) as station,
+    ):
+        for done in range(options.takes):
+            step(done, options.takes)
+            if options.play:
+                sealed = play_take(station, options.task, kind)
+            else:
+                sealed = record_take(station, options.task, kind, options.seconds, Outcome(options.outcome))
+            takes.append({"id": sealed.episode_id, "frames": sealed.frames, "duration_s": sealed.duration_s})
+            step(done + 1, options.takes)
+    for take in takes:
+        output.say(f"{take['id']}: {take['frames']} items in {take['duration_s']:.1f} s")
+    return {"episodes": takes}
+
+
+def _teleoperate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", help="record what is done as a take of this task")
+
+
+def _teleoperate(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
+    home, settings = _station_of(options)
+    if options.task:
+        settings.instruction(options.task)
+    if not sys.stdin.isatty():
+        raise WorkbenchError("teleoperation needs a terminal to read keys from", "Unattended: `record --play`")
+    follow_keys = importlib.import_module("workbench.cli_keys").follow_keys
+    with running_station(home, settings, threads=options.threads) as station:
+        output.note("w a s d: move; r f: up, down; q e: turn; space: gripper; x: end")
+        if options.task:
+            station.start_take(options.task, EpisodeKind.TELEOP)
+        spent_s = follow_keys(station)
+        episode_id = station.stop_take() if options.task else ""
+    output.say(f"take {episode_id}" if episode_id else "done; nothing was recorded")
+    return {"episode": episode_id, "seconds": spent_s}
+
+
+def _station_of(options: argparse.Namespace) -> tuple[Path, Settings]:
+    home = Home.open(options.home).path
+    return home, load_settings(home)
+
+
+VERBS = (
+    Verb("demo", "the whole story on the simulated station, unattended", _demo_arguments, _demo),
+    Verb("record", "record takes with this station", _record_arguments, _record),
+    Verb("teleoperate", "drive the arm with the keys of this terminal", _teleoperate_arguments, _teleoperate),
+)

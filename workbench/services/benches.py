@@ -1,0 +1,226 @@
+"""Measurements of this machine, through the same services that people use. Each returns plain values."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing as mp
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from hardware.sim.tasks import DEMONSTRATED
+from models.registry import newest, read_record
+from storage.layout import Home
+from workbench.core.errors import WorkbenchError
+from workbench.core.ring import Ring
+from workbench.core.types import ActionChunk, EpisodeKind
+from workbench.services.hosting import Child, Host
+from workbench.services.jobs import Jobs
+from workbench.services.library import Library, TakeView
+from workbench.services.lockstep import LockstepJob, run_batch
+from workbench.services.machine import command_line, machine, versions
+from workbench.services.settings import simulated_settings
+from workbench.services.station import Station
+from workbench.services.unattended import running_station
+
+TASK = DEMONSTRATED[0]
+ACT_EVERY_ROWS = 2
+
+
+def about(seed: int) -> dict[str, Any]:
+    """What every measurement states beside its figures."""
+    return {"machine": machine(), "versions": versions(), "seed": seed, "command": command_line()}
+
+
+def bench_record(seconds: float) -> dict[str, Any]:
+    """Record the simulated station's cameras (640x480 at 30 Hz, one with depth) for a while.
+
+    ``cpu_ms_per_camera_frame`` is processor time of the capture process, recording minus nothing: cameras' rings,
+    encoding and disk; drawing the simulated pictures happens in another process.
+    """
+    with _running_station() as (station, home):
+        capture = _process("capture")
+        cpu_before = _cpu_s(capture)
+        episode_id = station.start_take(TASK, EpisodeKind.TELEOP)
+        time.sleep(seconds)
+        cpu_s = _cpu_s(capture) - cpu_before
+        asked = time.monotonic()
+        station.stop_take()
+        while station.status().recorder.state != "idle":
+            time.sleep(0.005)
+        ready_s = time.monotonic() - asked
+        view = Library(home).open(episode_id)
+        counts = view.manifest.counts
+        pictures = [name for name in counts if name.startswith(("observation.images.", "observation.depth."))]
+        color = [name for name in pictures if name.startswith("observation.images.")]
+        depth = [name for name in pictures if name.startswith("observation.depth.")]
+        frames = sum(counts[name] for name in color)
+        folder = Home.open(home).sealed(episode_id)
+        return {
+            "lost": sum(view.manifest.gaps.get(name, 0) for name in pictures),
+            "frames": frames,
+            "achieved_hz": round(frames / len(color) / view.manifest.duration_s, 2),
+            "cpu_ms_per_camera_frame": round(1000 * cpu_s / max(1, frames), 3),
+            "stop_to_ready_s": round(ready_s, 3),
+            "bytes_per_color_frame": _bytes_each(folder, color, counts),
+            "bytes_per_depth_frame": _bytes_each(folder, depth, counts),
+            "cameras": len(color),
+            "seconds": round(view.manifest.duration_s, 2),
+        }
+
+
+def bench_control(seconds: float) -> dict[str, Any]:
+    """How punctual the control tick is while the cameras are recorded: parts as processes, then all as threads."""
+    apart = _tick_lateness(seconds, threads=False)
+    return {**apart, "threads_only": _tick_lateness(seconds, threads=True)}
+
+
+def _tick_lateness(seconds: float, *, threads: bool) -> dict[str, Any]:
+    with _running_station(threads=threads) as (station, home):
+        episode_id = station.start_take(TASK, EpisodeKind.TELEOP)
+        time.sleep(seconds)
+        station.stop_take()
+        ticks_s, _, _ = Library(home).open(episode_id).signal("authority")
+        return {"hz": station.settings.control_hz, **lateness(ticks_s, 1.0 / station.settings.control_hz)}
+
+
+def lateness(ticks_s: NDArray[np.float64], period_s: float) -> dict[str, Any]:
+    """How late ticks were against the fixed grid that the earliest of them lies on.
+
+    Args:
+        ticks_s: (T,) recorded times of the ticks.
+    """
+    if len(ticks_s) < 2:
+        raise WorkbenchError("no control tick was recorded", "Measure longer with --seconds")
+    number = np.round((ticks_s - ticks_s[0]) / period_s)
+    offset = ticks_s - number * period_s
+    late_ms = 1000 * (offset - offset.min())
+    p50, p99 = np.percentile(late_ms, [50, 99])
+    figures = {"p50": round(float(p50), 3), "p99": round(float(p99), 3), "max": round(float(late_ms.max()), 3)}
+    return {"lateness_ms": figures, "ticks": len(ticks_s), "skipped": int(number[-1]) + 1 - len(ticks_s)}
+
+
+def bench_train(takes: int, steps: int, seed: int) -> dict[str, Any]:
+    """Train CLAP-NTP on fresh takes twice: the first run computes picture features, the second finds them cached.
+
+    Rates are rows per second of the whole run, process start included.
+    """
+    with tempfile.TemporaryDirectory(prefix="clap-bench-") as folder:
+        home = Path(folder)
+        run_batch(home, [LockstepJob("demonstration", TASK, seed + k) for k in range(takes)])
+        jobs = Jobs(home)
+        codec = jobs.wait(jobs.start("act_vae", "tiny", seed=seed)).model_id
+        rates = {}
+        for name in ("recomputed", "cached"):
+            started = time.monotonic()
+            run_id = jobs.start("ntp", "quick", base={"act_vae": codec}, steps=steps, seed=seed)
+            status = jobs.wait(run_id, poll_s=0.05)
+            batch = int(read_record(Home.open(home), status.model_id).recipe["batch"])
+            rates[name] = round(steps * batch / (time.monotonic() - started), 1)
+        return {"samples_per_s": rates, "steps": steps, "takes": takes}
+
+
+def bench_infer(home: Path, model_id: str | None, calls: int) -> dict[str, Any]:
+    """Ask the policy process for chunks along a recorded take, with each head.
+
+    ``boundary_jump_ratio``: median distance between where one chunk and the next want the tool at the moment of the
+    take-over, over the median step inside a chunk. ``stalls``: calls slower than the time a chunk is executed.
+    """
+    root = Home.open(home)
+    record = read_record(root, model_id) if model_id else newest(root, "rf")
+    takes = Library(home).episodes(kind=EpisodeKind.TELEOP)
+    if not takes:
+        raise WorkbenchError("there is no demonstration to show the model", "Record one first")
+    view = Library(home).open(takes[-1].id)
+    latencies: dict[str, Any] = {}
+    result: dict[str, Any] = {"model": record.id, "calls": calls, "latency_ms": latencies, "stalls": 0}
+    for head in ("rf", "ntp"):
+        chunks = _ask(root.models / record.id, view, head, calls)
+        spent = np.array([chunk.latency_ms for chunk in chunks])
+        p50, p99 = np.percentile(spent, [50, 99])
+        latencies[head] = {"p50": round(float(p50), 3), "p99": round(float(p99), 3)}
+        result["stalls"] += int((spent > 1000 * ACT_EVERY_ROWS * chunks[0].step_s).sum())
+        if head == "rf":
+            result["boundary_jump_ratio"] = boundary_jump(chunks, view.rows)
+    return result
+
+
+def boundary_jump(chunks: list[ActionChunk], rows: int) -> float:
+    """See ``bench_infer``; pairs that wrap round the take's end are left out."""
+    per_lap = max(1, (rows + ACT_EVERY_ROWS - 1) // ACT_EVERY_ROWS)
+    pairs = [(a, b) for k, (a, b) in enumerate(itertools.pairwise(chunks)) if (k + 1) % per_lap]
+    jumps = [np.linalg.norm(a.targets[ACT_EVERY_ROWS, :3] - b.targets[0, :3]) for a, b in pairs]
+    inside = [np.linalg.norm(np.diff(chunk.targets[:, :3], axis=0), axis=1).mean() for chunk in chunks]
+    return round(float(np.median(jumps) / max(float(np.median(inside)), 1e-9)), 3) if jumps else 0.0
+
+
+def _ask(folder: Path, view: TakeView, head: str, calls: int) -> list[ActionChunk]:
+    """Chunks for every second row of a take, round and round; the first call only warms up."""
+    wanted = [name for name in view.streams if name.startswith("observation.images.")] + ["observation.state"]
+    signal = view.signal("observation.state")
+    with tempfile.TemporaryDirectory(prefix="clap-bench-") as place, Host() as host:
+        rings = {name: Ring.create(Path(place) / f"{name}.ring", view.streams[name], 8) for name in wanted}
+        paths = {name: str(ring.path) for name, ring in rings.items()}
+        _show_row(rings, view, signal, 0)
+        policy = host.start(
+            "policy", "models.policy_worker:main", folder=str(folder), rings=paths, chunks=None, head=head
+        )
+        policy.call("set_task", instruction=view.record.instruction, timeout_s=120)
+        chunks = [_act(policy, rings, view, signal, (k * ACT_EVERY_ROWS) % view.rows) for k in range(calls + 1)]
+        for ring in rings.values():
+            ring.close()
+        return chunks[1:]
+
+
+def _act(policy: Child, rings: dict[str, Ring], view: TakeView, signal: Any, row: int) -> ActionChunk:
+    now_ns = _show_row(rings, view, signal, row)
+    chunk: ActionChunk = policy.call("act", t_observed_ns=now_ns, timeout_s=120)
+    return chunk
+
+
+def _show_row(rings: dict[str, Ring], view: TakeView, signal: Any, row: int) -> int:
+    """Put one row's pictures and state into the rings, stamped with one time."""
+    now_ns = time.monotonic_ns()
+    times_s, values, _ = signal
+    for name, ring in rings.items():
+        item = view.picture(name, row) if name.startswith("observation.images.") else None
+        if item is None:
+            item = values[min(int(np.searchsorted(times_s, view.row_times_s[row])), len(values) - 1)]
+        ring.write(item, sequence=ring.written, t_device_ns=now_ns, t_host_ns=now_ns)
+    return now_ns
+
+
+@contextmanager
+def _running_station(threads: bool = False) -> Iterator[tuple[Station, Path]]:
+    """The simulated station in a folder of its own, every camera live."""
+    with (
+        tempfile.TemporaryDirectory(prefix="clap-bench-") as folder,
+        running_station(Path(folder), simulated_settings(), threads=threads) as station,
+    ):
+        yield station, Path(folder)
+
+
+def _process(name: str) -> psutil.Process:
+    """A child process of this one by the name it was started under."""
+    for child in mp.active_children():
+        if child.name == name and child.pid is not None:
+            return psutil.Process(child.pid)
+    raise WorkbenchError(f"there is no process '{name}'", "Measure without --threads")
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _bytes_each(folder: Path, streams: list[str], counts: dict[str, int]) -> int | None:
+    items = sum(counts[name] for name in streams)
+    size = sum(p.stat().st_size for name in streams for p in (folder / name).rglob("*") if p.is_file())
+    return round(size / items) if items else None

@@ -1,0 +1,145 @@
+"""Drives the simulated station with a model, task by task, and says how often it succeeds and how sure that is.
+
+Every trial goes through the ordinary lockstep session (cameras, recorder, guard, policy process) and is kept as a
+rollout episode. Seeds are fixed per trial, so two models are asked the same questions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hardware.sim.tasks import TASKS
+from storage.catalog import Catalog
+from storage.layout import Home
+from workbench.core.errors import NotFoundError, WorkbenchError
+from workbench.services.lockstep import LockstepJob, LockstepSettings, TakeResult, run_batch
+
+TRIAL_SEED = 900_000  # far from the seeds of demonstrations, so that no trial repeats a demonstrated scene
+Z_95 = 1.959963984540054
+Progress = Callable[[int, int], None]
+
+
+def wilson(successes: int, n: int, z: float = Z_95) -> tuple[float, float]:
+    """Wilson score interval of a rate (E. B. Wilson, JASA 22, 1927): (low, high), (0, 1) when nothing was tried."""
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n} trials")
+    if n == 0:
+        return 0.0, 1.0
+    rate, spread = successes / n, z * z / n
+    middle = (rate + spread / 2) / (1 + spread)
+    half = z * math.sqrt(rate * (1 - rate) / n + spread / (4 * n)) / (1 + spread)
+    low = 0.0 if successes == 0 else max(0.0, middle - half)
+    return low, 1.0 if successes == n else min(1.0, middle + half)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How often something succeeded.
+
+    Attributes:
+        success: share of successes, 0..1.
+        n: trials that count (trials that could not be carried out do not).
+        interval: 95 % Wilson interval.
+    """
+
+    success: float
+    n: int
+    interval: tuple[float, float]
+
+    @classmethod
+    def of(cls, successes: int, n: int) -> Rate:
+        return cls(successes / n if n else 0.0, n, wilson(successes, n))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"success": round(self.success, 4), "n": self.n, "interval": [round(edge, 4) for edge in self.interval]}
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{100 * self.success:.0f} % (n={self.n}, {100 * low:.0f} to {100 * high:.0f} %)"
+
+
+def pooled(rates: Sequence[Rate]) -> Rate:
+    """All trials of several rates together."""
+    return Rate.of(sum(round(rate.success * rate.n) for rate in rates), sum(rate.n for rate in rates))
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The outcome of one model's trials.
+
+    Attributes:
+        per_task: rate by task name.
+        trials: every trial, in the order of the jobs.
+        latency_ms: median inference time over the trials that measured one, else None.
+    """
+
+    model_id: str
+    head: str
+    per_task: dict[str, Rate]
+    trials: tuple[TakeResult, ...]
+    latency_ms: float | None
+
+    @property
+    def overall(self) -> Rate:
+        return pooled(tuple(self.per_task.values()))
+
+
+def evaluate(
+    home: Path,
+    model_id: str,
+    tasks: Sequence[str],
+    trials: int,
+    *,
+    head: str = "rf",
+    seed: int = TRIAL_SEED,
+    settings: LockstepSettings | None = None,
+    workers: int = 2,
+    progress: Progress = lambda done, total: None,
+) -> Evaluation:
+    """Drive each task ``trials`` times. Blocks; raises WorkbenchError if no trial could be carried out.
+
+    A trial that broke for a technical reason (its message says which) is kept out of the rate and, when every
+    trial broke, is what the error tells.
+    """
+    for task in tasks:
+        if task not in TASKS:
+            raise NotFoundError.of("task", task, TASKS)
+    jobs = [LockstepJob("rollout", task, seed + k, model_id, head) for k in range(trials) for task in tasks]
+    results = run_batch(home, jobs, settings=settings or LockstepSettings(), workers=workers, progress=progress)
+    counted = [result for result in results if result.episode_id]
+    if not counted:
+        why = results[0].message if results else "there was nothing to do"
+        raise WorkbenchError(f"no trial could be carried out ({why})", "Run one with --debug to see where it stops")
+    _remember(home, model_id, head, counted)
+    return Evaluation(model_id, head, _rates(tasks, counted), tuple(results), _median_latency(counted))
+
+
+def _rates(tasks: Sequence[str], results: Sequence[TakeResult]) -> dict[str, Rate]:
+    rates = {}
+    for task in dict.fromkeys(tasks):
+        mine = [result for result in results if result.job.task == task]
+        rates[task] = Rate.of(sum(bool(result.success) for result in mine), len(mine))
+    return rates
+
+
+def _median_latency(results: Sequence[TakeResult]) -> float | None:
+    values = sorted(result.latency_ms for result in results if result.latency_ms)
+    return round(values[len(values) // 2], 3) if values else None
+
+
+def _remember(home: Path, model_id: str, head: str, results: Sequence[TakeResult]) -> None:
+    """Store the trials in the catalogue, beside the episodes they are."""
+    catalog = Catalog(Home.open(home))
+    for result in results:
+        catalog.add_trial(
+            model_id=model_id,
+            task=result.job.task,
+            seed=result.job.seed,
+            success=bool(result.success),
+            episode_id=result.episode_id,
+            head=head,
+        )

@@ -1,0 +1,196 @@
+"""Pages that a person reads afterwards: one self-contained HTML file, pictures and charts inside, nothing fetched.
+
+A page is plain values (cards, sections, blocks); the template turns them into HTML and escapes every text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.stages import TITLES
+from storage.layout import Home
+from workbench.core.files import read_json, write_atomic
+from workbench.core.types import Image
+from workbench.services.figures import bar_chart, film_strip, heat_map, line_chart
+from workbench.services.jobs import Jobs
+from workbench.services.library import TakeView
+from workbench.services.machine import machine, versions
+
+TEMPLATES = Path(__file__).parent / "templates"
+STRIP_PICTURES = 8
+_NOT_CURVES = frozenset({"seconds", "lr", "step"})
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One big number at the top."""
+
+    label: str
+    value: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A table cell that is an inline SVG made by ``figures``."""
+
+    svg: str
+
+
+@dataclass(frozen=True, slots=True)
+class Styled:
+    """A table cell with a style class of the template."""
+
+    text: str
+    style: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One figure or table. ``shape``: "" half a row, ``wide`` a whole one, ``square`` small and sharp."""
+
+    caption: str = ""
+    picture: str = ""
+    svg: str = ""
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[Any, ...], ...] = ()
+    shape: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    title: str
+    intro: str = ""
+    blocks: tuple[Block, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    title: str
+    subtitle: str
+    cards: tuple[Card, ...] = ()
+    sections: tuple[Section, ...] = field(default=())
+
+
+def render(page: Page) -> str:
+    """The whole HTML document. Every text is escaped; only SVG made by ``figures`` goes in as it is."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.get_template("report.html.j2").render(page=page)
+
+
+def write_page(path: Path, page: Page) -> Path:
+    """Write ``page`` to ``path`` so that a reader never sees half of it."""
+    write_atomic(path, render(page).encode())
+    return path
+
+
+def write_run_report(home: Path, run_id: str) -> Path:
+    """The page of one training run: ``runs/<id>/report.html``. NotFoundError for an unknown run."""
+    jobs = Jobs(home)
+    status = jobs.status(run_id)
+    folder = Home.open(home).runs / run_id
+    recipe = read_json(folder / "run.json")["recipe"]
+    page = Page(
+        title=f"{TITLES[status.stage]}: training run",
+        subtitle=f"Run {run_id}, {status.state} after {status.step} of {status.steps} steps. {status.message}",
+        sections=(
+            Section("Training", blocks=training_blocks(jobs, folder, run_id)),
+            Section("Recipe", blocks=(facts(recipe, "Everything the run was told", "wide"),)),
+            machine_section({}, ""),
+        ),
+    )
+    return write_page(folder / "report.html", page)
+
+
+def training_blocks(jobs: Jobs, folder: Path, run_id: str) -> tuple[Block, ...]:
+    """Loss curves, held-out figures and the arrays a stage left behind (token usage, similarity matrices)."""
+    curves = {name: points for name, points in jobs.curve(run_id).items() if name not in _NOT_CURVES}
+    loss = {str(name): curves.pop(name) for name in ("loss", "held_out_loss") if name in curves}
+    blocks = [Block("Loss over steps", svg=line_chart(loss or dict(list(curves.items())[:1])))]
+    parts = dict(list(curves.items())[:4])
+    if loss and parts:
+        blocks.append(Block("Parts of the loss and figures on the way", svg=line_chart(parts)))
+    metrics = flatten(jobs.metrics(run_id))
+    if metrics:
+        blocks.append(facts(metrics, "Measured on episodes that were held out"))
+    for path in sorted(folder.glob("*.npz")):
+        blocks += array_blocks(path)
+    return tuple(blocks)
+
+
+def array_blocks(path: Path) -> list[Block]:
+    """A chart for every array of a report file: bars for vectors, a map for matrices."""
+    blocks = []
+    with np.load(path, allow_pickle=False) as arrays:
+        for name in arrays.files:
+            values = np.asarray(arrays[name])
+            words = name.replace("_", " ")
+            if values.ndim == 1 and 1 < len(values) <= 1024 and values.dtype.kind in "fiu":
+                blocks.append(Block(words, svg=bar_chart(values.astype(np.float64))))
+            elif values.ndim == 2 and max(values.shape) <= 512 and values.dtype.kind in "fiu":
+                blocks.append(Block(words, picture=heat_map(values.astype(np.float64)), shape="square"))
+    return blocks
+
+
+def strip_block(view: TakeView, caption: str, stream: str = "", pictures: int = STRIP_PICTURES) -> Block | None:
+    """Pictures spread evenly over a take, side by side; None if the take has no picture stream."""
+    cameras = [name for name in view.streams if name.startswith("observation.images.")]
+    stream = stream or next((name for name in cameras if name.endswith(".front")), cameras[0] if cameras else "")
+    if not stream or not view.rows:
+        return None
+    found: list[Image] = []
+    for row in np.linspace(0, view.rows - 1, pictures).round().astype(int):
+        picture = view.picture(stream, int(row))
+        if picture is not None:
+            found.append(_smaller(picture))
+    return Block(caption, picture=film_strip(found), shape="wide") if found else None
+
+
+def facts(values: Mapping[str, Any], caption: str = "", shape: str = "") -> Block:
+    """Names and values as a two-column table."""
+    rows = tuple((name.replace("_", " "), _short(value)) for name, value in values.items())
+    return Block(caption, columns=("", ""), rows=rows, shape=shape)
+
+
+def machine_section(seconds: Mapping[str, float], command: str) -> Section:
+    """Where the time went, on what, with which versions."""
+    about = {**machine(), **({"command": command} if command else {})}
+    blocks = [facts(about, "Machine"), facts(versions(), "Versions")]
+    if seconds:
+        rows = tuple((name, f"{value:.1f} s") for name, value in seconds.items())
+        total = f"{sum(seconds.values()) / 60:.1f} min in all"
+        blocks.insert(0, Block(total, columns=("step", "time"), rows=rows))
+    return Section("Machine", blocks=tuple(blocks))
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one level with dotted names; long lists are left out."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        elif not (isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 8):
+            flat[prefix + name] = value
+    return flat
+
+
+def _smaller(picture: NDArray[Any], widest: int = 200) -> Image:
+    """Every n-th pixel, so that a strip of large pictures stays a small file."""
+    step = max(1, picture.shape[1] // widest)
+    return np.asarray(picture[::step, ::step], np.uint8)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_short(part) for part in value)
+    return str(value)
