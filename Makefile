@@ -22,6 +22,8 @@ export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 export MUJOCO_GL ?= egl
+# Files are UTF-8 whatever the locale says.
+export PYTHONUTF8 ?= 1
 
 FLAGS := $(if $(QUICK),--quick) $(if $(JSON),--json)
 

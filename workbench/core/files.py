@@ -37,7 +37,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Parse a JSON file; a broken one is a WorkbenchError that names it."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise WorkbenchError(f"the file {path} is missing", "Check the path or run `python main.py doctor`") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
