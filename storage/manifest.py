@@ -13,6 +13,11 @@ from storage.layout import FORMAT, FORMAT_VERSION, check_stream_name, is_episode
 from workbench.core.errors import CorruptTakeError
 from workbench.core.types import EpisodeKind, Outcome, StreamSpec
 
+
+class NewerTakeError(CorruptTakeError):
+    """A take written by a newer version of the program: nothing is wrong with it, but it cannot be read here."""
+
+
 Gaps = tuple[tuple[int, int], ...]
 
 
@@ -98,7 +103,7 @@ class Manifest:
         """Check untrusted attributes; CorruptTakeError says what is wrong."""
         version = value.get("format_version") if isinstance(value, dict) else None
         if isinstance(version, int) and version > FORMAT_VERSION:
-            raise CorruptTakeError(f"the take was written by a newer version (format {version})", "Update the program")
+            raise NewerTakeError(f"the take was written by a newer version (format {version})", "Update the program")
         try:
             checked = _ManifestText.model_validate(value)
         except ValidationError as error:

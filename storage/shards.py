@@ -52,6 +52,11 @@ def unpack_index(handle: int, places: int) -> NDArray[np.uint64]:
     return index
 
 
+def count_places(handle: int, places: int) -> int:
+    """How many items an open shard file holds. CorruptTakeError if it is broken."""
+    return int(np.count_nonzero(unpack_index(handle, places)[:, 0] != _EMPTY))
+
+
 def shard_name(shard: int, dimensions: int) -> str:
     """File name of a shard: its place along time, zeros along the picture's own dimensions."""
     return "c." + ".".join([str(shard), *["0"] * dimensions])
