@@ -182,9 +182,9 @@ class PolicyRecipe(Recipe):
     Attributes:
         width, layers, selectors: of the backbone; softmax selectors over the clusters of all cameras.
         feature_noise, shift_noise: on every keypoint number and, shared by a camera, on the keypoints' places.
-        proprio_noise, proprio_drop: on the state; share of rows that do not see it (human rows never do).
+        proprio_noise: on the state.
+        outside_share: robot rows that are seen as human rows always are: first camera only, no proprioception.
         text_noise: on the instruction's vector, relative to its length; makes unheard wordings less of a jump.
-        camera_drop: share of rows in which one camera's keypoints vanish.
         keyframe_weight: of the hindsight keyframe loss.
         regression_weight: of an auxiliary direct regression of the chunk.
         human_share, human_weight, confidence_min: share of human rows per batch, weight of their pseudo-tokens and
@@ -197,9 +197,8 @@ class PolicyRecipe(Recipe):
     feature_noise: float = 0.02
     shift_noise: float = 0.01
     proprio_noise: float = 0.02
-    proprio_drop: float = 0.05
+    outside_share: float = 0.05
     text_noise: float = 0.05
-    camera_drop: float = 0.0
     keyframe_weight: float = 0.5
     regression_weight: float = 1.0
     human_share: float = 0.25

@@ -1,0 +1,84 @@
+"""The backbone: what it must look at, what it must not see, and what its losses ignore."""
+
+from __future__ import annotations
+
+import torch
+
+from models.backbone import Backbone, BackboneSize, InputNoise, Standardiser, weighted_mean
+from models.text import TEXT_SIZE
+from tests.models.reach import ACTION, CAMERAS, CLUSTERS, NUMBERS, STATE, STEPS, Rows, reach_rows
+
+torch.set_num_threads(1)
+SIZE = BackboneSize(CAMERAS, CLUSTERS, NUMBERS, STATE, TEXT_SIZE, 3, STEPS, ACTION, width=32, depth=1, selectors=4)
+
+
+def backbone(noise: InputNoise | None = None) -> tuple[Backbone, Rows]:
+    torch.manual_seed(0)
+    net = Backbone(SIZE, noise)
+    rows = reach_rows(64, torch.Generator().manual_seed(0))
+    net.fit(rows.features_BCKF, rows.state_BS, rows.keyframe_BG)
+    return net, rows
+
+
+def test_gradient_reaches_pictures_of_both_cameras_state_and_instruction() -> None:
+    net, rows = backbone()
+    inputs = [value.clone().requires_grad_() for value in (rows.features_BCKF, rows.state_BS, rows.text_BE)]
+    net(*inputs, torch.ones(64, dtype=torch.bool)).feature_BD.square().sum().backward()
+    assert inputs[0].grad is not None
+    assert bool((inputs[0].grad.abs().amax(dim=(0, 2, 3)) > 0).all())
+    assert all(value.grad is not None and float(value.grad.abs().max()) > 0 for value in inputs)
+
+
+def test_clip_of_a_person_hides_state_and_inner_camera_but_not_the_first() -> None:
+    net, rows = backbone()
+    net.eval()
+    nobody = torch.zeros(64, dtype=torch.bool)
+    before = net(rows.features_BCKF, rows.state_BS, rows.text_BE, nobody).feature_BD
+    inner = rows.features_BCKF.clone()
+    inner[:, 1] += 1.0
+    assert torch.equal(before, net(inner, rows.state_BS + 1.0, rows.text_BE, nobody).feature_BD)
+    first = rows.features_BCKF.clone()
+    first[:, 0] += 1.0
+    assert not torch.allclose(before, net(first, rows.state_BS, rows.text_BE, nobody).feature_BD)
+
+
+def test_noise_only_while_training() -> None:
+    net, rows = backbone(InputNoise(0.1, 0.1, 0.1, 0.1, 0.5))
+    inputs = (rows.features_BCKF, rows.state_BS, rows.text_BE, torch.ones(64, dtype=torch.bool))
+    net.eval()
+    assert torch.equal(net(*inputs).feature_BD, net(*inputs).feature_BD)
+    net.train()
+    copy = rows.features_BCKF.clone()
+    assert not torch.equal(net(*inputs).feature_BD, net(*inputs).feature_BD)
+    assert torch.equal(copy, rows.features_BCKF), "noise must not be written into the caller's batch"
+
+
+def test_selectors_are_shares_and_depend_on_the_instruction() -> None:
+    net, rows = backbone()
+    shared = net.shared(rows.features_BCKF).flatten(1, 2)
+    weights = net.selectors(shared, rows.text_BE)
+    assert weights.shape == (64, 4, CAMERAS * CLUSTERS)
+    assert torch.allclose(weights.sum(dim=-1), torch.ones(64, 4), atol=1e-5)
+    assert not torch.allclose(weights, net.selectors(shared, rows.text_BE.roll(1, 0)))
+
+
+def test_unknown_keyframes_do_not_count() -> None:
+    net, rows = backbone()
+    seen = net(rows.features_BCKF, rows.state_BS, rows.text_BE, torch.ones(64, dtype=torch.bool))
+    target = rows.keyframe_BG.clone()
+    target[32:] = torch.nan
+    some = net.keyframe_loss(seen, target, torch.ones(64))
+    only = net.keyframe_loss(seen, rows.keyframe_BG, (torch.arange(64) < 32).float())
+    assert torch.allclose(some, only)
+    assert net.keyframe_loss(seen, torch.full_like(target, torch.nan), torch.ones(64)).item() == 0.0
+
+
+def test_numbers_that_never_changed_are_not_blown_up() -> None:
+    scale = Standardiser((2,))
+    scale.fit(torch.tensor([[1.0, 0.0], [1.0, 2.0]]))
+    values = scale(torch.tensor([[1.0, 1.0], [1.001, 2.0], [50.0, 2.0]]))
+    assert torch.allclose(values[:, 0], torch.tensor([0.0, 1.0, 6.0]), atol=1e-3)
+
+
+def test_mean_of_no_weight_is_zero() -> None:
+    assert float(weighted_mean(torch.ones(3), torch.zeros(3))) == 0.0
