@@ -1,0 +1,95 @@
+"""The trainer's process: ``python -m models.train_worker RUN_FOLDER [--resume]``.
+
+Exit status: 0 done, 1 failed (the reason is in ``status.json``), 3 stopped on request (SIGTERM) with a checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import cast
+
+import torch
+
+from models.stages import DISPATCH, TITLES, RunSpec
+from models.train import Progress, Stage, Trainer, write_result
+from storage.layout import Home
+from workbench.core.errors import WorkbenchError
+from workbench.core.states import JobState
+
+DONE, FAILED, STOPPED = 0, 1, 3
+_log = logging.getLogger(__name__)
+
+
+def build_stage(spec: RunSpec, home: Home) -> Stage:
+    """The stage a run asks for. WorkbenchError if it is not installed or its data cannot be used."""
+    module_name, class_name = DISPATCH[spec.stage].split(":")
+    stage = getattr(importlib.import_module(module_name), class_name)
+    return cast(Stage, stage(spec, home))
+
+
+def run(folder: Path, *, resume: bool, stop: Callable[[], bool] = lambda: False) -> int:
+    """Train, measure and save what the folder's ``run.json`` asks for; returns the exit status. Never raises."""
+    progress = Progress(folder, 0)
+    try:
+        spec = RunSpec.read(folder)
+        progress = Progress(folder, spec.recipe.steps, spec.model_id)
+        return _run(spec, folder, progress, resume=resume, stop=stop)
+    except WorkbenchError as error:
+        progress.status(JobState.FAILED, 0, str(error))
+    except MemoryError:
+        progress.status(JobState.FAILED, 0, "the training ran out of memory. Choose fewer takes or a smaller batch.")
+    except Exception as error:
+        _log.exception("training failed")
+        progress.status(JobState.FAILED, 0, f"training failed ({type(error).__name__}: {error}). See the log.")
+    return FAILED
+
+
+def _run(spec: RunSpec, folder: Path, progress: Progress, *, resume: bool, stop: Callable[[], bool]) -> int:
+    progress.status(JobState.RUNNING, 0, "reading takes")
+    home = Home.open(spec.home)
+    stage = build_stage(spec, home)
+    trainer = Trainer(stage, folder, model_id=spec.model_id)
+    if resume:
+        trainer.resume()
+    else:
+        (folder / "progress.jsonl").unlink(missing_ok=True)
+    progress.status(JobState.RUNNING, trainer.step, f"training {TITLES[spec.stage]}")
+    if not trainer.run(stop):
+        progress.status(JobState.CANCELLED, trainer.step, "stopped; it can be resumed")
+        return STOPPED
+    progress.status(JobState.RUNNING, trainer.step, "measuring on held-out takes")
+    result = trainer.finish()
+    stage.save(home.models / spec.model_id, result)
+    write_result(folder, result)
+    progress.status(JobState.DONE, trainer.step)
+    return DONE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, settle threads and signals, run."""
+    parser = argparse.ArgumentParser(prog="python -m models.train_worker")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--resume", action="store_true")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO)
+    torch.set_num_threads(int(os.environ.get("WORKBENCH_TORCH_THREADS", "1")))
+    asked: list[int] = []
+
+    def ask(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    return run(options.folder, resume=options.resume, stop=lambda: bool(asked))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
