@@ -56,7 +56,9 @@ def close_over(roots: list[Requirement]) -> dict[str, tuple[str, set[str]]]:
 
 def render(found: dict[str, tuple[str, set[str]]]) -> str:
     """The text of requirements.lock."""
-    rows = (f"{name}=={version}  # via {', '.join(sorted(askers))}" for name, (version, askers) in sorted(found.items()))
+    rows = (
+        f"{name}=={version}  # via {', '.join(sorted(askers))}" for name, (version, askers) in sorted(found.items())
+    )
     return HEAD + "\n".join(rows) + "\n"
 
 

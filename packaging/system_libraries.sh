@@ -47,5 +47,6 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 echo "Installing system libraries: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
-apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+wait_for_lock="-o DPkg::Lock::Timeout=300"
+apt-get $wait_for_lock update -qq
+apt-get $wait_for_lock install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
