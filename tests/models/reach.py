@@ -45,7 +45,7 @@ def reach_rows(batch: int, generator: torch.Generator, tasks: tuple[int, ...] = 
     state[:, :2] = hand
     state[:, 9] = 1.0
     text = torch.stack([torch.from_numpy(embed(text)) for text in INSTRUCTIONS])[task]
-    return Rows(features, state, text, _chunk(goal - hand), torch.nn.functional.pad(goal, (0, 1)), task)
+    return Rows(features, state, text, _chunk(goal - hand), torch.nn.functional.pad(goal - hand, (0, 1)), task)
 
 
 def _chunk(way: Tensor) -> Tensor:
@@ -60,4 +60,4 @@ def _chunk(way: Tensor) -> Tensor:
 
 def error_m(predicted_BHA: Tensor, rows: Rows) -> float:
     """Mean distance of the last step from where it should be, metres."""
-    return float((predicted_BHA - rows.actions_BHA)[:, -1, :2].norm(dim=-1).mean() * 0.1)
+    return float((predicted_BHA.detach() - rows.actions_BHA)[:, -1, :2].norm(dim=-1).mean() * 0.1)

@@ -36,7 +36,6 @@ def test_value_is_stable_across_machines_and_versions() -> None:
         "please move the red cube to the place on the white plate",
         "take the red cube and put it on the white plate",
         "put the red cub on the whit plate",
-        "put the rde cube on the white plaet",
         "put the red cube on the shiny white plate",
         "put the red gizmo on the white plate",
     ],
