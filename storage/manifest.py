@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
@@ -176,6 +177,8 @@ class _ManifestText(_Strict):
     def _fits_together(self) -> Self:
         if not is_episode_id(self.id):
             raise ValueError("the id is not 32 hexadecimal digits")
+        if datetime.datetime.fromisoformat(self.started_at).tzinfo is None:
+            raise ValueError("the start time has no time zone")
         names = set(self.streams)
         for part in (self.counts, self.gaps, self.gap_positions, self.layout):
             if set(part) != names:
