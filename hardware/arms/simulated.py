@@ -1,0 +1,79 @@
+"""The simulated UR5e with its gripper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.arm import ARMS, Kinematics
+from hardware.kinematics import MujocoKinematics
+from hardware.sim.link import SimStation, find
+from hardware.sim.model import ARM_JOINTS, TOOL_SITE, arm_model
+from hardware.sim.world import HOME_TOOL_M, stance
+from workbench.core.errors import DeviceError
+from workbench.core.registry import Plugin
+from workbench.core.types import ArmCommand, ArmState
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """``address``: which simulated station the arm belongs to."""
+
+    address: str = ""
+
+
+class SimulatedArm:
+    """Implements ``hardware.arm.Arm`` over a simulated station, in lockstep or in real time."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._station: SimStation | None = None
+        self._home_rad = stance(HOME_TOOL_M)
+
+    @property
+    def joints(self) -> int:
+        return len(ARM_JOINTS)
+
+    @property
+    def home_rad(self) -> NDArray[np.float64]:
+        return self._home_rad.copy()
+
+    def connect(self) -> None:
+        if self._station is None:
+            self._station = find(self._config.address)
+            self._station.arm_state()
+
+    def read(self) -> ArmState:
+        return self._reach().arm_state()
+
+    def send(self, command: ArmCommand) -> None:
+        if not (np.all(np.isfinite(command.joints_rad)) and np.isfinite(command.gripper)):
+            raise DeviceError("a command with numbers that are not finite was refused", "Look at the guard's reasons")
+        self._reach().arm_command(command)
+
+    def hold(self) -> None:
+        self._reach().arm_hold()
+
+    def kinematics(self) -> Kinematics:
+        return MujocoKinematics(arm_model(), TOOL_SITE, ARM_JOINTS)
+
+    def close(self) -> None:
+        station, self._station = self._station, None
+        if station is None:
+            return
+        try:
+            station.arm_hold()
+        except DeviceError:
+            return  # the station is gone, and its arm with it
+        if not self._config.address.startswith("local:"):
+            station.close()
+
+    def _reach(self) -> SimStation:
+        if self._station is None:
+            raise DeviceError("the simulated arm is not connected", "Connect it first")
+        return self._station
+
+
+ARMS.register(Plugin("simulated", "Simulated UR5e", Config, SimulatedArm, "mujoco", "mujoco"))
