@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from storage.catalog import EpisodeRecord
 from storage.layout import Home
+from storage.records import EpisodeRecord
 from workbench.cli_output import Output
 from workbench.cli_verbs import Verb, no_arguments
 from workbench.core.types import EpisodeKind, Outcome
@@ -22,7 +22,7 @@ KINDS, OUTCOMES = [str(kind) for kind in EpisodeKind], [str(outcome) for outcome
 
 def _episodes_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="takes, oldest first")
+    listing = actions.add_parser("list", help="takes, newest first")
     listing.add_argument("--kind", choices=KINDS)
     listing.add_argument("--task")
     listing.add_argument("--outcome", choices=OUTCOMES)
@@ -44,8 +44,8 @@ def _episodes_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _episodes(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
-    library = Library(_home(options))
-    return _ACTIONS[options.action](library, options, output)
+    with Library(_home(options)) as library:
+        return _ACTIONS[options.action](library, options, output)
 
 
 def _list(library: Library, options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
@@ -109,7 +109,7 @@ def _restore(library: Library, options: argparse.Namespace, output: Output) -> M
 
 def _undo(library: Library, options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     undone = library.undo()
-    output.say(f"undone: {undone}" if undone else "there is nothing to undo")
+    output.say(undone or "there is nothing to undo")
     return {"undone": undone}
 
 
@@ -172,8 +172,7 @@ def _import_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _import(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
-    library = Library(_home(options))
-    with output.progress(f"importing {options.path.name}") as step:
+    with output.progress(f"importing {options.path.name}") as step, Library(_home(options)) as library:
         ids = library.import_from(options.path, options.format, step)
     output.say(f"{len(ids)} takes imported")
     return {"episodes": ids}

@@ -56,7 +56,8 @@ def bench_record(seconds: float) -> dict[str, Any]:
         while station.status().recorder.state != "idle":
             time.sleep(0.005)
         ready_s = time.monotonic() - asked
-        view = Library(home).open(episode_id)
+        with Library(home) as library:
+            view = library.open(episode_id)
         counts = view.manifest.counts
         pictures = [name for name in counts if name.startswith(("observation.images.", "observation.depth."))]
         color = [name for name in pictures if name.startswith("observation.images.")]
@@ -87,7 +88,8 @@ def _tick_lateness(seconds: float, *, threads: bool) -> dict[str, Any]:
         episode_id = station.start_take(TASK, EpisodeKind.TELEOP)
         time.sleep(seconds)
         station.stop_take()
-        ticks_s, _, _ = Library(home).open(episode_id).signal("authority")
+        with Library(home) as library:
+            ticks_s, _, _ = library.open(episode_id).signal("authority")
         return {"hz": station.settings.control_hz, **lateness(ticks_s, 1.0 / station.settings.control_hz)}
 
 
@@ -135,10 +137,11 @@ def bench_infer(home: Path, model_id: str | None, calls: int) -> dict[str, Any]:
     """
     root = Home.open(home)
     record = read_record(root, model_id) if model_id else newest(root, "rf")
-    takes = Library(home).episodes(kind=EpisodeKind.TELEOP)
-    if not takes:
-        raise WorkbenchError("there is no demonstration to show the model", "Record one first")
-    view = Library(home).open(takes[-1].id)
+    with Library(home) as library:
+        takes = library.episodes(kind=EpisodeKind.TELEOP)
+        if not takes:
+            raise WorkbenchError("there is no demonstration to show the model", "Record one first")
+        view = library.open(takes[0].id)
     latencies: dict[str, Any] = {}
     result: dict[str, Any] = {"model": record.id, "calls": calls, "latency_ms": latencies, "stalls": 0}
     for head in ("rf", "ntp"):

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from storage.layout import Home
-from workbench.core.bus import Bus
 from workbench.core.errors import WorkbenchError
 from workbench.core.files import new_id, write_json
 from workbench.core.types import EpisodeKind
@@ -84,9 +83,7 @@ class Demo:
         self._teller = teller
         self._plan = plan
         self._data = data
-        bus = Bus()
-        self._jobs = Jobs(self._home.path, bus)
-        self._library = Library(self._home.path, bus)
+        self._jobs = Jobs(self._home.path)
         self.folder = self._home.runs / f"{new_id()[:12]}-demo"
         self.story = Story(plan, seed, str(self._home.path))
 
@@ -147,16 +144,15 @@ class Demo:
             )
         if lost:
             self._note(f"{len(lost)} of {len(jobs)} takes were not kept; the first: {lost[0]}")
-        self._library.sync()
         self.story.episodes[chapter] = kept
         self._teller.note(f"{chapter}: {len(kept)} takes")
 
     def _import_real(self) -> None:
         found: list[str] = []
         for path in self._real_sources():
-            with self._teller.progress(f"importing {path.name}") as step:
+            with self._teller.progress(f"importing {path.name}") as step, Library(self._home.path) as library:
                 try:
-                    found += self._library.import_from(path, progress=step)
+                    found += library.import_from(path, progress=step)
                 except WorkbenchError as error:
                     self._note(f"{path.name} was not imported: {error}")
         self.story.episodes["imported"] = tuple(found)

@@ -59,15 +59,17 @@ def write_story(folder: Path, story: Story, result: Mapping[str, Any]) -> Path:
 def story_page(story: Story, result: Mapping[str, Any]) -> Page:
     """Build the page; reads takes and runs of the story's data folder."""
     home = Path(story.home)
-    library, jobs = Library(home), Jobs(home)
+    jobs = Jobs(home)
     lines = receipts(story.before, story.after, (story.plan.new_task,))
-    sections = [_takes_section(library, story)]
+    with Library(home) as library:
+        recorded, rollouts = _takes_section(library, story), _rollouts_section(library, story)
+    sections = [recorded]
     sections += [
         Section(title, intro, training_blocks(jobs, Home.open(home).runs / story.runs[stage], story.runs[stage]))
         for stage, title, intro in STAGES
         if stage in story.runs
     ]
-    sections += [_driving_section(lines, story), _rollouts_section(library, story)]
+    sections += [_driving_section(lines, story), rollouts]
     sections.append(machine_section(story.seconds, str(result["command"])))
     if story.notes:
         sections.append(Section("Remarks", blocks=(Block(columns=("",), rows=tuple((n,) for n in story.notes)),)))

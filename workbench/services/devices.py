@@ -130,7 +130,7 @@ def examine_all(home_path: Path | None, *, fix: bool) -> dict[str, Any]:
     checks = check_machine(home)
     disk = examine(home, fix)
     return {
-        "ok": all(check.ok for check in checks if check.name != "display") and not disk.quarantined,
+        "ok": all(check.ok for check in checks if check.name != "display") and disk.clean,
         "home": str(home.path),
         "checks": [check.to_json() for check in checks],
         "takes": {

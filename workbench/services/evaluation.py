@@ -16,6 +16,7 @@ from hardware.sim.tasks import TASKS
 from storage.catalog import Catalog
 from storage.layout import Home
 from workbench.core.errors import NotFoundError, WorkbenchError
+from workbench.services.library import Library
 from workbench.services.lockstep import LockstepJob, LockstepSettings, TakeResult, run_batch
 
 TRIAL_SEED = 900_000  # far from the seeds of demonstrations, so that no trial repeats a demonstrated scene
@@ -133,13 +134,17 @@ def _median_latency(results: Sequence[TakeResult]) -> float | None:
 
 def _remember(home: Path, model_id: str, head: str, results: Sequence[TakeResult]) -> None:
     """Store the trials in the catalogue, beside the episodes they are."""
-    catalog = Catalog(Home.open(home))
-    for result in results:
-        catalog.add_trial(
-            model_id=model_id,
-            task=result.job.task,
-            seed=result.job.seed,
-            success=bool(result.success),
-            episode_id=result.episode_id,
-            head=head,
-        )
+    Library(home).close()  # brings the new takes into the catalogue
+    with Catalog(Home.open(home)) as catalog:
+        for result in results:
+            catalog.add_trial(
+                model_id,
+                result.job.task,
+                bool(result.success),
+                episode_id=result.episode_id,
+                head=head,
+                seed=result.job.seed,
+                seconds=round(result.seconds, 3),
+                latency_ms=result.latency_ms,
+                note=result.message,
+            )

@@ -91,14 +91,12 @@ def gather(home: Path, base: str | None = None, episodes: Sequence[str] | None =
     parent = read_record(root, base) if base else newest(root, "rf")
     if parent.stage != "rf":
         raise WorkbenchError(f"the model {parent.id} is of stage {parent.stage}", "Fine-tuning starts from an rf model")
-    library = Library(home)
     seen = {episode_id for episode_id, _ in parent.data}
-    records = {record.id: record for record in library.episodes()}
-    if episodes is None:
-        usable = [r for r in records.values() if r.kind == EpisodeKind.TELEOP and r.outcome != Outcome.FAILURE]
-        chosen = tuple(record.id for record in usable if record.id not in seen)
-    else:
-        chosen = tuple(library.find(episode_id).id for episode_id in episodes)
+    with Library(home) as library:
+        records = {record.id: record for record in library.episodes()}
+        named = tuple(library.find(episode_id).id for episode_id in episodes or ())
+    usable = [r for r in records.values() if r.kind == EpisodeKind.TELEOP and r.outcome != Outcome.FAILURE]
+    chosen = named or tuple(sorted(record.id for record in usable if record.id not in seen))
     if not chosen:
         raise WorkbenchError(
             f"there is no new demonstration since the model {parent.id}", "Record some, or name takes with --episodes"

@@ -184,7 +184,7 @@ class Jobs:
         pid = int(read_json(path)["pid"])
         try:
             process = psutil.Process(pid)
-            ours = process.status() != psutil.STATUS_ZOMBIE and any(run_id in part for part in process.cmdline())
+            ours = process.status() != psutil.STATUS_ZOMBIE and any(Path(part).name == run_id for part in process.cmdline())
         except psutil.Error:
             return None
         return pid if ours else None

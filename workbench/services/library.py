@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.catalog import Catalog, EpisodeRecord
+from storage.catalog import Catalog
 from storage.episode import Episode
 from storage.interop import FORMATS
 from storage.layout import Home
+from storage.records import EpisodeRecord
 from workbench.core.bus import Bus
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.core.events import LibraryChanged
@@ -87,7 +88,8 @@ class TakeView:
 class Library:
     """Every take of one data folder. Methods are quick and may be called from any one thread at a time.
 
-    Changes are announced as ``LibraryChanged`` on the bus. Nothing is ever deleted: takes move to the trash and back.
+    Close it, or use it as a context. Changes are announced as ``LibraryChanged`` on the bus. Nothing is ever deleted:
+    takes move to the trash and back.
     """
 
     def __init__(self, home: Path, bus: Bus | None = None) -> None:
@@ -95,6 +97,16 @@ class Library:
         self._catalog = Catalog(self._home)
         self._bus = bus or Bus()
         self.sync()
+
+    def close(self) -> None:
+        """Let go of the catalogue; safe to call twice."""
+        self._catalog.close()
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def sync(self) -> tuple[str, ...]:
         """Add sealed takes that appeared on disk to the catalogue and return their ids.
@@ -121,7 +133,7 @@ class Library:
         text: str = "",
         trashed: bool = False,
     ) -> tuple[EpisodeRecord, ...]:
-        """Takes that match all given filters, oldest first."""
+        """Takes that match all given filters, newest first."""
         return self._catalog.episodes(kind=kind, task=task, outcome=outcome, text=text, trashed=trashed)
 
     def find(self, episode_id: str) -> EpisodeRecord:

@@ -55,9 +55,10 @@ def plan_run(
 
 def suitable_episodes(home: Path, stage: str, tasks: Sequence[str] | None = None) -> tuple[str, ...]:
     """Ids of the takes a stage learns from by default: its kinds, not labelled as failures, of some tasks or all."""
-    records = Library(home).episodes()
+    with Library(home) as library:
+        records = library.episodes()
     wanted = [r for r in records if r.kind in KINDS[stage] and r.outcome != Outcome.FAILURE]
-    return tuple(record.id for record in wanted if tasks is None or record.task in tasks)
+    return tuple(sorted(record.id for record in wanted if tasks is None or record.task in tasks))
 
 
 def choose_bases(home: Home, stage: str, given: Mapping[str, str]) -> dict[str, str]:
@@ -80,8 +81,8 @@ def choose_bases(home: Home, stage: str, given: Mapping[str, str]) -> dict[str, 
 
 
 def _check_exist(home: Home, episodes: Sequence[str]) -> None:
-    library = Library(home.path)
-    known = {record.id for record in library.episodes()}
+    with Library(home.path) as library:
+        known = {record.id for record in library.episodes()}
     for episode_id in episodes:
         if episode_id not in known:
             raise NotFoundError.of("take", episode_id, known)
