@@ -27,7 +27,7 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
   rm -rf .venv
   "$python" -m venv .venv
 fi
-echo "Installing the packages of requirements.lock (once, about 2 minutes)"
+echo "Installing the packages of requirements.lock (once; a few minutes without a word)"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 rm -f .venv/.installed-*
 touch "$stamp"
