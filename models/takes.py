@@ -147,7 +147,7 @@ def _read(
     present = [c for c in cameras if manifest.counts.get(f"observation.images.{c}", 0) > 1] if encoder else []
     human = manifest.kind is EpisodeKind.HUMAN
     if human and not present:
-        return [], ["human clips without usable pictures"]
+        return [], ["human clips without usable pictures"] if encoder else []
     if not human and not arms:
         return [], ["takes without arm data"]
     grid = _grid(episode, [f"observation.images.{c}" for c in present], [] if human else _arm_streams(manifest), step_s)
