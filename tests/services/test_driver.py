@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hardware.arm import ARMS
-from hardware.sim.limits import SIMULATED_LIMITS
+from hardware.sim.limits import DEFAULT_LIMITS
 from hardware.sim.link import LocalStation
 from hardware.sim.tasks import DEMONSTRATED
 from hardware.sim.world import World
@@ -35,7 +35,7 @@ class Bench:
         self.arm = ARMS.build("simulated", address=self.station.address)
         self.arm.connect()
         self.rings = {s.name: Ring.create(folder / s.name, s, 64) for s in arm_streams(self.arm.joints, HZ)}
-        chosen = SIMULATED_LIMITS if limits else None
+        chosen = DEFAULT_LIMITS if limits else None
         self.driver = Driver(self.arm, chosen, self.rings, self.clock, 1 / HZ)
 
     def run(self, seconds: float) -> None:
@@ -199,8 +199,8 @@ def test_wild_targets_never_leave_the_limits(bench: Bench) -> None:
         assert frame is not None
         sent.append(frame.data[: bench.arm.joints])
     joints = np.array(sent, dtype=np.float64)
-    assert np.all(joints >= np.array(SIMULATED_LIMITS.joint_min_rad) - 1e-6)
-    assert np.all(joints <= np.array(SIMULATED_LIMITS.joint_max_rad) + 1e-6)
+    assert np.all(joints >= np.array(DEFAULT_LIMITS.joint_min_rad) - 1e-6)
+    assert np.all(joints <= np.array(DEFAULT_LIMITS.joint_max_rad) + 1e-6)
     speed = np.abs(np.diff(joints, axis=0)) * HZ
-    assert np.all(speed <= np.array(SIMULATED_LIMITS.joint_speed_rad_s) * 1.001 + 1e-4)
+    assert np.all(speed <= np.array(DEFAULT_LIMITS.joint_speed_rad_s) * 1.001 + 1e-4)
     assert bench.driver.status().guard_reasons

@@ -58,7 +58,7 @@ class CameraThread:
         self.name = name
         self.rings = {spec.name: Ring.create(ring_path(folder, spec.name), spec) for spec in camera.streams}
         self.info: CameraInfo | None = None
-        self.exposures = 0
+        self.delivered = 0
         self._camera = camera
         self._drops = 0
         self.last_sequence = -1
@@ -80,9 +80,13 @@ class CameraThread:
         domain = self.info.clock_domain if self.info else ""
         return CameraStatus(self.name, state, fps, self._drops, width, height, domain, self._error)
 
+    def end(self) -> None:
+        """Ask the thread to end; does not wait."""
+        self._stop.set()
+
     def close(self) -> None:
         """Stop the thread, close the camera, remove the rings."""
-        self._stop.set()
+        self.end()
         if self._thread.ident is not None:
             self._thread.join(10)
         for ring in self.rings.values():
@@ -98,8 +102,9 @@ class CameraThread:
                     if shot is not None:
                         self._keep(shot)
             except Exception as error:
-                self._error = str(error)
-                _log.warning("camera %s: %s", self.name, error)
+                if not self._stop.is_set():
+                    self._error = str(error)
+                    _log.warning("camera %s: %s", self.name, error)
             finally:
                 self._camera.close()
             self._stop.wait(_RETRY_S)
@@ -119,7 +124,7 @@ class CameraThread:
                 gap_before=gap,
             )
         self._recent.append(time.monotonic_ns())
-        self.exposures += 1
+        self.delivered = shot.sequence + 1
 
 
 class Capture:

@@ -120,8 +120,10 @@ class LockstepSession:
         return replace(result, seconds=time.monotonic() - started)
 
     def close(self) -> None:
-        """End threads and remove rings. Waking the cameras first lets them leave their wait."""
+        """End threads and remove rings. Closing the station wakes the cameras' threads from their wait."""
         self._host.close()
+        for camera in self._capture.cameras:
+            camera.end()
         self._station.close()
         self._capture.close()
         self._arm.close()
@@ -239,7 +241,7 @@ class LockstepSession:
         wanted = self._station.expose() + 1
         deadline = time.monotonic() + _STALL_S
         while not (
-            all(camera.last_sequence + 1 >= wanted for camera in self._capture.cameras)
+            all(camera.delivered >= wanted for camera in self._capture.cameras)
             and self._capture.recorder.caught_up()
         ):
             if time.monotonic() > deadline:

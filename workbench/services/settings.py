@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hardware.arm import Limits
-from hardware.sim.limits import SIMULATED_LIMITS
+from hardware.sim.limits import DEFAULT_LIMITS
 from hardware.sim.tasks import TASKS
 from workbench.core.errors import NotFoundError, WorkbenchError
 
@@ -116,7 +116,7 @@ def simulated_settings() -> Settings:
             CameraSettings(name="wrist", kind="simulated", options={"camera": "wrist", "depth": False, **size}),
         ),
         arm=ArmSettings(kind="simulated"),
-        limits=LimitSettings(**_limit_fields(SIMULATED_LIMITS)),
+        limits=LimitSettings(**_limit_fields(DEFAULT_LIMITS)),
         tasks=tuple(TaskSettings(name=task.name, instruction=task.instruction) for task in TASKS.values()),
     )
 
