@@ -181,7 +181,8 @@ def clashes(tokens_BN: Tensor, actions_BHA: Tensor, distance: float) -> Tensor:
     """(B, B) pairs with equal tokens or with chunks closer than ``distance`` (root mean square)."""
     equal = (tokens_BN[:, None] == tokens_BN[None]).all(-1)
     flat = actions_BHA.flatten(1)
-    return equal | (torch.cdist(flat, flat) / flat.shape[1] ** 0.5 < distance)
+    close: Tensor = torch.cdist(flat, flat) / flat.shape[1] ** 0.5 < distance
+    return equal | close
 
 
 def shuffle_clusters(features_BCKF: Tensor, future_BCKF: Tensor, rows_B: Tensor, generator: Generator) -> list[Tensor]:
