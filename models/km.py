@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.backbone import Seen, weighted_mean
-from models.rf import RfNet
+from models.flow_head import RfNet
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,86 +1,101 @@
-"""CLAP-NTP: next-token prediction of the Act-VAE's codes (CLAP stage 3), on the backbone of ``backbone.py``.
-
-Letters: B rows, N tokens of a chunk, V codes in the book, D width, H steps, A numbers per action.
-"""
+"""CLAP-NTP: trains the backbone with its token, keyframe and regression heads (CLAP stage 3)."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Generator, Tensor, nn
 
-from models.backbone import Backbone, Seen, weighted_mean
+from models import bundle, text
+from models.act_vae import load_act_vae
+from models.backbone import Backbone, Seen
+from models.data import Batch
+from models.policy_data import PolicyData
+from models.policy_metrics import measure
+from models.policy_model import PolicyModel, backbone_size, input_noise
+from models.recipes import NtpRecipe, PolicyRecipe
+from models.stages import RunSpec
+from models.token_head import NtpNet, chunk_loss, token_loss
+from models.train import Result
+from storage.layout import Home
+from workbench.core.errors import WorkbenchError
 
 
-class TokenHead(nn.Module):
-    """p(token_n | picture, instruction, token_0 .. token_n-1).
+class NtpStage:
+    """Learns true tokens of robot rows and pseudo tokens of people's clips; a ``Stage``.
 
-    Each position has its own table of embeddings; what is already said is their running sum, which is all that has to
-    be kept between two decoding steps. Logits at position n predict token n: no shift anywhere.
+    Its bases are ``act_vae`` and, for pseudo tokens and encoder, ``vd_vae``; without it clips of people are not used.
     """
 
-    def __init__(self, width: int, tokens: int, codes: int) -> None:
-        super().__init__()
-        self.tokens = tokens
-        self.codes = codes
-        self.said = nn.Parameter(torch.randn(tokens, codes, width) * 0.1)
-        self.position = nn.Parameter(torch.randn(tokens, width) * 0.1)
-        self.enter = nn.Linear(width, width)
-        self.norm = nn.LayerNorm(width)
-        self.inner = nn.Linear(width, 2 * width)
-        self.scale = nn.Parameter(torch.zeros(tokens, 2 * width))
-        self.leave = nn.Linear(2 * width, width)
-        self.out = nn.Parameter(torch.randn(tokens, codes, width) * width**-0.5)
-        self.bias = nn.Parameter(torch.zeros(tokens, codes))
+    recipe: NtpRecipe
 
-    def forward(self, feature_BD: Tensor, tokens_BN: Tensor) -> Tensor:
-        """Teacher-forced logits (B, N, V); the token at position n influences only positions after n."""
-        place = torch.arange(self.tokens)
-        said = self.said[place, tokens_BN].cumsum(dim=1)
-        before = torch.cat([torch.zeros_like(said[:, :1]), said[:, :-1]], dim=1)
-        hidden = self._mix(self.enter(feature_BD)[:, None] + before + self.position, self.scale)
-        return torch.einsum("bnd,nvd->bnv", hidden, self.out) + self.bias
+    def __init__(self, spec: RunSpec, home: Home) -> None:
+        if not isinstance(spec.recipe, NtpRecipe):
+            raise WorkbenchError("CLAP-NTP needs an ntp recipe")
+        self.spec, self.home, self.recipe = spec, home, spec.recipe
+        torch.manual_seed(self.recipe.seed)
+        codec = load_act_vae(home, spec.bases["act_vae"])
+        encoder = bundle.encoder_for(spec, home)
+        self.data = PolicyData(spec, home, self.recipe, codec, encoder, ())
+        size = backbone_size(self.recipe, len(self.data.cameras), encoder, text.TEXT_SIZE)
+        net = NtpNet(Backbone(size, input_noise(self.recipe)), codec.recipe.tokens, codec.recipe.codes)
+        self.data.fit_inputs(net.backbone)
+        self.net = net
+        self.module: nn.Module = net
+        self.model = PolicyModel(
+            encoder, codec, net, None, self.recipe, self.data.cameras, self.data.windows.instructions
+        )
 
-    @torch.no_grad()
-    def greedy(self, feature_BD: Tensor) -> Tensor:
-        """The most likely token, one position after the other: (B, N) int64."""
-        base = self.enter(feature_BD)
-        said = torch.zeros_like(base)
-        tokens = []
-        for place in range(self.tokens):
-            hidden = self._mix(base + said + self.position[place], self.scale[place])
-            token = (hidden @ self.out[place].T + self.bias[place]).argmax(dim=-1)
-            said = said + self.said[place, token]
-            tokens.append(token)
-        return torch.stack(tokens, dim=1)
+    def parameters(self) -> list[dict[str, Any]]:
+        return decayed(self.net)
 
-    def _mix(self, summed: Tensor, scale: Tensor) -> Tensor:
-        inner = functional.gelu(self.inner(self.norm(summed))) * (1.0 + scale)
-        mixed: Tensor = summed + self.leave(inner)
-        return mixed
+    def loss(self, generator: Generator, step: int) -> tuple[Tensor, dict[str, float]]:
+        batch = self.data.sample(generator, self.data.windows.train, self.recipe.batch)
+        seen = self.net.see(batch.features_BCKF, batch.state_BS, batch.text_BE, batch.has_action_B)
+        return ntp_loss(self.net, self.recipe, seen, batch, self.recipe.token_weight, self.recipe.label_smoothing)
 
+    def after_step(self, generator: Generator, step: int) -> None:
+        """Nothing moves without gradient here."""
 
-class NtpNet(nn.Module):
-    """Backbone and token head: everything of CLAP-NTP but the Act-VAE's decoder."""
+    def evaluate(self) -> Result:
+        return measure(self.model, self.data)
 
-    def __init__(self, backbone: Backbone, tokens: int, codes: int) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = TokenHead(backbone.size.width, tokens, codes)
-
-    def see(self, features_BCKF: Tensor, state_BS: Tensor, text_BE: Tensor, robot_B: Tensor) -> Seen:
-        """Features for the heads; see ``Backbone.forward``."""
-        seen: Seen = self.backbone(features_BCKF, state_BS, text_BE, robot_B)
-        return seen
+    def save(self, folder: Path, result: Result) -> None:
+        model = self.model
+        parent = self.spec.bases.get("vd_vae", "")
+        bundle.save_model(
+            self.spec,
+            self.home,
+            model.tensors(),
+            model.meta(),
+            result,
+            self.data.takes,
+            encoder=model.encoder,
+            parent=parent,
+        )
 
 
-def token_loss(logits_BNV: Tensor, tokens_BN: Tensor, weight_B: Tensor) -> Tensor:
-    """Cross-entropy in nats per token, mean over rows weighted by how far their tokens are trusted."""
-    per_token = functional.cross_entropy(logits_BNV.flatten(0, 1), tokens_BN.flatten(), reduction="none")
-    return weighted_mean(per_token.view_as(tokens_BN).mean(dim=1), weight_B)
+def ntp_loss(
+    net: NtpNet, recipe: PolicyRecipe, seen: Seen, batch: Batch, token_weight: float, smoothing: float = 0.0
+) -> tuple[Tensor, dict[str, float]]:
+    """Token, regression and keyframe losses of one batch; the last two on robot rows only."""
+    robot = batch.has_action_B.to(seen.feature_BD.dtype)
+    logits = net.head(seen.feature_BD, batch.tokens_BN.clamp_min(0))
+    token = token_loss(logits, batch.tokens_BN.clamp_min(0), batch.token_weight_B, smoothing)
+    regression = chunk_loss(seen.regression_BHA, batch.actions_BHA, robot)
+    keyframe = net.backbone.keyframe_loss(seen, batch.keyframe_BG, robot)
+    total = token_weight * token + recipe.regression_weight * regression + recipe.keyframe_weight * keyframe
+    figures = {"token": token, "regression": regression, "keyframe": keyframe}
+    return total, {name: float(value.detach()) for name, value in figures.items()}
 
 
-def chunk_loss(predicted_BHA: Tensor, actions_BHA: Tensor, weight_B: Tensor) -> Tensor:
-    """Huber error of normalised chunks, mean over rows with a true action."""
-    per_number = functional.smooth_l1_loss(predicted_BHA, actions_BHA, reduction="none", beta=0.2)
-    return weighted_mean(per_number.mean(dim=(1, 2)), weight_B)
+def decayed(module: nn.Module, lr_factor: float = 1.0) -> list[dict[str, Any]]:
+    """Optimiser groups: matrices decay by the recipe's weight decay, biases and norms do not."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "lr_factor": lr_factor},
+        {"params": [p for p in trained if p.ndim < 2], "lr_factor": lr_factor, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]

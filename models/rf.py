@@ -1,120 +1,145 @@
-"""CLAP-RF: a rectified-flow head that draws whole action chunks from the NTP's features.
-
-x_t = (1 - t) noise + t chunk; the head predicts v = chunk - noise (Liu et al. 2022, rectified flow, eq. 1); a chunk is
-drawn by a few Euler steps from t = 0 to 1. Letters: B rows, H steps, A numbers per action, D backbone width,
-W head width, L tokens in the head's sequence = state, regression summary and H action steps.
-"""
+"""CLAP-RF: trains the flow head on the NTP's features, and fine-tunes with Knowledge Matching against a frozen copy."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Generator, Tensor, nn
 
-from models.backbone import Seen, weighted_mean
-from models.ntp import NtpNet
-
-
-class MixBlock(nn.Module):
-    """Self-attention over the sequence, then a small MLP; both scaled and shifted by the condition (picture, time)."""
-
-    def __init__(self, width: int, heads: int, condition: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm_attend = nn.LayerNorm(width, elementwise_affine=False)
-        self.norm_mlp = nn.LayerNorm(width, elementwise_affine=False)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.joined = nn.Linear(width, width)
-        self.enter = nn.Linear(width, 2 * width)
-        self.leave = nn.Linear(2 * width, width)
-        self.modulate = nn.Linear(condition, 4 * width)
-        nn.init.zeros_(self.modulate.bias)
-
-    def forward(self, tokens_BLW: Tensor, condition_BW: Tensor) -> Tensor:
-        scale1, shift1, scale2, shift2 = self.modulate(condition_BW)[:, None].chunk(4, dim=-1)
-        tokens = tokens_BLW + self._attend(self.norm_attend(tokens_BLW) * (1.0 + scale1) + shift1)
-        inner = functional.gelu(self.enter(self.norm_mlp(tokens) * (1.0 + scale2) + shift2))
-        out: Tensor = tokens + self.leave(inner)
-        return out
-
-    def _attend(self, tokens_BLW: Tensor) -> Tensor:
-        batch, length, width = tokens_BLW.shape
-        split = self.query_key_value(tokens_BLW).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(split[0], split[1], split[2])
-        joined: Tensor = self.joined(mixed.transpose(1, 2).reshape(batch, length, width))
-        return joined
+from models import bundle, km, text
+from models.backbone import Seen
+from models.data import Batch, Rows
+from models.flow_head import RfNet, draw_times, flow_loss
+from models.ntp import decayed, ntp_loss
+from models.policy_data import PolicyData, join
+from models.policy_metrics import measure
+from models.policy_model import PolicyModel, input_noise, load_policy_model
+from models.recipes import RfRecipe
+from models.registry import model_folder
+from models.stages import RunSpec
+from models.train import Result
+from storage.layout import Home
+from workbench.core.errors import WorkbenchError
 
 
-class FlowHead(nn.Module):
-    """The velocity field v(x_t, t | picture, instruction, state)."""
+class RfStage:
+    """Trains backbone, token head and flow head together; a ``Stage``.
 
-    def __init__(
-        self, feature: int, state: int, horizon: int, action: int, width: int = 96, depth: int = 2, heads: int = 4
-    ) -> None:
-        super().__init__()
-        self.horizon = horizon
-        self.action = action
-        self.step = nn.Linear(2 * action, width)
-        self.place = nn.Parameter(torch.randn(horizon, width) * 0.2)
-        self.body = nn.Linear(state, width)
-        self.condition = nn.Linear(feature, width)
-        self.time = nn.Sequential(nn.Linear(_TIME_WAVES * 2, width), nn.GELU(), nn.Linear(width, width))
-        self.blocks = nn.ModuleList(MixBlock(width, heads, width) for _ in range(depth))
-        self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, action)
+    From base ``ntp`` the flow head is new. From base ``rf`` the run is a fine-tuning: ``episodes`` are the new takes,
+    ``replay`` some that the base knew, and the base itself is the frozen reference.
+    """
 
-    def forward(self, noisy_BHA: Tensor, time_B: Tensor, seen: Seen) -> Tensor:
-        """Velocity of every action step, (B, H, A). ``time_B`` is in 0 (noise) .. 1 (chunk)."""
-        # The regression's answer comes along as a hint; its own loss shapes it, the flow does not.
-        hint = seen.regression_BHA.detach()
-        steps = self.step(torch.cat([noisy_BHA, hint], dim=-1)) + self.place
-        condition = functional.gelu(self.condition(seen.feature_BD) + self.time(_waves(time_B)))
-        tokens = torch.cat([self.body(seen.state_BS)[:, None], steps], dim=1)
-        for block in self.blocks:
-            tokens = block(tokens, condition)
-        velocity: Tensor = self.out(self.norm(tokens[:, 1:]))
-        return velocity
+    recipe: RfRecipe
 
-    @torch.no_grad()
-    def draw(self, seen: Seen, noise_BHA: Tensor, euler_steps: int = 4) -> Tensor:
-        """Integrate from noise to a chunk of normalised actions, (B, H, A)."""
-        chunk = noise_BHA
-        for step in range(euler_steps):
-            time_B = torch.full((len(chunk),), step / euler_steps)
-            chunk = chunk + self(chunk, time_B, seen) / euler_steps
-        return chunk
+    def __init__(self, spec: RunSpec, home: Home) -> None:
+        if not isinstance(spec.recipe, RfRecipe):
+            raise WorkbenchError("CLAP-RF needs an rf recipe")
+        self.spec, self.home, self.recipe = spec, home, spec.recipe
+        torch.manual_seed(self.recipe.seed)
+        self.parent = spec.bases.get("rf") or spec.bases["ntp"]
+        base = load_policy_model(model_folder(home, self.parent))
+        self.data = PolicyData(spec, home, self.recipe, base.codec, base.encoder, base.cameras)
+        self.net = self._network(base)
+        self.module: nn.Module = self.net
+        names = (*base.instructions, *self.data.windows.instructions)
+        self.model = PolicyModel(
+            base.encoder,
+            base.codec,
+            self.net.ntp,
+            self.net,
+            self.recipe,
+            base.cameras,
+            tuple(dict.fromkeys(names)),
+        )
+        self.reference = km.freeze(base.rf) if base.rf is not None and self._matches() else None
+        self._old_IE = torch.from_numpy(np.stack([text.embed(name) for name in base.instructions]))
+        train = self.data.windows.train
+        self._new: Rows = train.of(spec.episodes)
+        self._old: Rows = train.of(spec.replay)
+        if not self._new.count("robot"):
+            raise WorkbenchError("none of the new takes has a robot window to learn from", "Record demonstrations")
 
+    def parameters(self) -> list[dict[str, Any]]:
+        groups = decayed(self.net.flow)
+        if self.recipe.backbone_lr_factor > 0:
+            groups += decayed(self.net.ntp, self.recipe.backbone_lr_factor)
+        return groups
 
-_TIME_WAVES = 8
+    def loss(self, generator: Generator, step: int) -> tuple[Tensor, dict[str, float]]:
+        batch, new = self._draw(generator)
+        seen = self.net.ntp.see(batch.features_BCKF, batch.state_BS, batch.text_BE, batch.has_action_B)
+        total, figures = ntp_loss(self.net.ntp, self.recipe, seen, batch, self.recipe.token_weight)
+        flow = self._flow(seen, batch)
+        total = total + self.recipe.flow_weight * flow
+        figures["flow"] = float(flow.detach())
+        if self.reference is not None:
+            matching, more = self._match(self.reference, new)
+            return total + matching, figures | more
+        return total, figures
 
+    def after_step(self, generator: Generator, step: int) -> None:
+        """Nothing moves without gradient here."""
 
-def _waves(time_B: Tensor) -> Tensor:
-    """Sines and cosines of time, (B, 2 * waves)."""
-    angles = time_B[:, None] * torch.pi * 2.0 ** torch.arange(_TIME_WAVES).to(time_B.dtype) / 4.0
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+    def evaluate(self) -> Result:
+        return measure(self.model, self.data)
 
+    def save(self, folder: Path, result: Result) -> None:
+        model = self.model
+        bundle.save_model(
+            self.spec,
+            self.home,
+            model.tensors(),
+            model.meta(),
+            result,
+            self.data.takes,
+            encoder=model.encoder,
+            parent=self.parent,
+        )
 
-class RfNet(nn.Module):
-    """CLAP-NTP plus the flow head, trained together."""
+    def _network(self, base: PolicyModel) -> RfNet:
+        """The base's networks, with a new flow head if it has none, and this run's noise."""
+        recipe = self.recipe
+        net = base.rf or RfNet(base.ntp, width=recipe.flow_width, depth=recipe.flow_layers, heads=recipe.heads)
+        net.ntp.backbone.noise = input_noise(recipe)
+        net.ntp.requires_grad_(recipe.backbone_lr_factor > 0)
+        return net
 
-    def __init__(self, ntp: NtpNet, *, width: int = 96, depth: int = 2, heads: int = 4) -> None:
-        super().__init__()
-        self.ntp = ntp
-        size = ntp.backbone.size
-        self.flow = FlowHead(size.width, size.state, size.horizon, size.action, width, depth, heads)
+    def _matches(self) -> bool:
+        recipe = self.recipe
+        return max(recipe.km_token_weight, recipe.km_velocity_weight, recipe.km_regression_weight) > 0
 
+    def _draw(self, generator: Generator) -> tuple[Batch, Batch]:
+        """A training batch of new and, by the replay share, old rows; and the new rows alone."""
+        size = self.recipe.batch
+        old = round(size * self.recipe.replay_share) if self._old.count("robot") else 0
+        new = self.data.sample(generator, self._new, size - old)
+        if not old:
+            return new, new
+        return join(new, self._old.sample(generator, old, "robot")), new
 
-def draw_times(batch: int, a: float, b: float) -> Tensor:
-    """Times 0.999 (1 - Beta(a, b)), (batch,): for a > b mostly near the noise (pi0, Black et al. 2024, appendix B)."""
-    first, second = (torch._standard_gamma(torch.full((batch,), shape)) for shape in (a, b))
-    return 0.999 * second / (first + second)
+    def _flow(self, seen: Seen, batch: Batch) -> Tensor:
+        """Flow loss of robot rows, each with ``time_draws`` times and noises."""
+        draws, robot = self.recipe.time_draws, batch.has_action_B
+        index = torch.nonzero(robot)[:, 0].repeat(draws)
+        rows = Seen(seen.feature_BD[index], seen.state_BS[index], seen.keyframe_BG[index], seen.regression_BHA[index])
+        actions = batch.actions_BHA[index]
+        times = draw_times(len(index), self.recipe.beta_a, self.recipe.beta_b)
+        return flow_loss(self.net.flow, rows, actions, torch.ones(len(index)), times, torch.randn_like(actions))
 
-
-def flow_loss(
-    head: FlowHead, seen: Seen, actions_BHA: Tensor, weight_B: Tensor, time_B: Tensor, noise: Tensor
-) -> Tensor:
-    """Mean squared error of the velocity at the given times and noise."""
-    at = time_B[:, None, None]
-    velocity = head((1.0 - at) * noise + at * actions_BHA, time_B, seen)
-    per_row = (velocity - (actions_BHA - noise)).square().mean(dim=(1, 2))
-    return weighted_mean(per_row, weight_B)
+    def _match(self, reference: RfNet, new: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Weighted distance to the reference on the new pictures, under old instructions unless told otherwise."""
+        recipe = self.recipe
+        rows = new.where(new.has_action_B)
+        said = km.old_instructions(self._old_IE, len(rows)) if recipe.km_old_instructions else rows.text_BE
+        asked = km.Asked(rows.features_BCKF, rows.state_BS, said, rows.has_action_B)
+        found = km.mismatch(reference, self.net, asked, draw_times(len(rows), recipe.beta_a, recipe.beta_b))
+        total = (
+            recipe.km_token_weight * found.token_kl
+            + recipe.km_velocity_weight * found.velocity
+            + recipe.km_regression_weight * found.regression
+        )
+        parts = {"km_token": found.token_kl, "km_velocity": found.velocity, "km_regression": found.regression}
+        return total, {name: float(value.detach()) for name, value in parts.items()}

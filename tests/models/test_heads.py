@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from models.backbone import Backbone, BackboneSize, InputNoise, Seen
-from models.ntp import NtpNet, TokenHead, chunk_loss, token_loss
-from models.rf import FlowHead, RfNet, draw_times, flow_loss
+from models.token_head import NtpNet, TokenHead, chunk_loss, token_loss
+from models.flow_head import FlowHead, RfNet, draw_times, flow_loss
 from models.text import TEXT_SIZE, embed
 from tests.models.reach import (
     ACTION,

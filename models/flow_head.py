@@ -1,0 +1,120 @@
+"""A rectified-flow head that draws whole action chunks from the NTP's features.
+
+x_t = (1 - t) noise + t chunk; the head predicts v = chunk - noise (Liu et al. 2022, rectified flow, eq. 1); a chunk is
+drawn by a few Euler steps from t = 0 to 1. Letters: B rows, H steps, A numbers per action, D backbone width,
+W head width, L tokens in the head's sequence = state and H action steps.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.backbone import Seen, weighted_mean
+from models.token_head import NtpNet
+
+
+class MixBlock(nn.Module):
+    """Self-attention over the sequence, then a small MLP; both scaled and shifted by the condition (picture, time)."""
+
+    def __init__(self, width: int, heads: int, condition: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attend = nn.LayerNorm(width, elementwise_affine=False)
+        self.norm_mlp = nn.LayerNorm(width, elementwise_affine=False)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.joined = nn.Linear(width, width)
+        self.enter = nn.Linear(width, 2 * width)
+        self.leave = nn.Linear(2 * width, width)
+        self.modulate = nn.Linear(condition, 4 * width)
+        nn.init.zeros_(self.modulate.bias)
+
+    def forward(self, tokens_BLW: Tensor, condition_BW: Tensor) -> Tensor:
+        scale1, shift1, scale2, shift2 = self.modulate(condition_BW)[:, None].chunk(4, dim=-1)
+        tokens = tokens_BLW + self._attend(self.norm_attend(tokens_BLW) * (1.0 + scale1) + shift1)
+        inner = functional.gelu(self.enter(self.norm_mlp(tokens) * (1.0 + scale2) + shift2))
+        out: Tensor = tokens + self.leave(inner)
+        return out
+
+    def _attend(self, tokens_BLW: Tensor) -> Tensor:
+        batch, length, width = tokens_BLW.shape
+        split = self.query_key_value(tokens_BLW).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(split[0], split[1], split[2])
+        joined: Tensor = self.joined(mixed.transpose(1, 2).reshape(batch, length, width))
+        return joined
+
+
+class FlowHead(nn.Module):
+    """The velocity field v(x_t, t | picture, instruction, state)."""
+
+    def __init__(
+        self, feature: int, state: int, horizon: int, action: int, width: int = 96, depth: int = 2, heads: int = 4
+    ) -> None:
+        super().__init__()
+        self.horizon, self.action = horizon, action
+        self.width, self.depth, self.heads = width, depth, heads
+        self.step = nn.Linear(2 * action, width)
+        self.place = nn.Parameter(torch.randn(horizon, width) * 0.2)
+        self.body = nn.Linear(state, width)
+        self.condition = nn.Linear(feature, width)
+        self.time = nn.Sequential(nn.Linear(_TIME_WAVES * 2, width), nn.GELU(), nn.Linear(width, width))
+        self.blocks = nn.ModuleList(MixBlock(width, heads, width) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, action)
+
+    def forward(self, noisy_BHA: Tensor, time_B: Tensor, seen: Seen) -> Tensor:
+        """Velocity of every action step, (B, H, A). ``time_B`` is in 0 (noise) .. 1 (chunk)."""
+        # The regression's answer comes along as a hint; its own loss shapes it, the flow does not.
+        hint = seen.regression_BHA.detach()
+        steps = self.step(torch.cat([noisy_BHA, hint], dim=-1)) + self.place
+        condition = functional.gelu(self.condition(seen.feature_BD) + self.time(_waves(time_B)))
+        tokens = torch.cat([self.body(seen.state_BS)[:, None], steps], dim=1)
+        for block in self.blocks:
+            tokens = block(tokens, condition)
+        velocity: Tensor = self.out(self.norm(tokens[:, 1:]))
+        return velocity
+
+    @torch.no_grad()
+    def draw(self, seen: Seen, noise_BHA: Tensor, euler_steps: int = 4) -> Tensor:
+        """Integrate from noise to a chunk of normalised actions, (B, H, A)."""
+        chunk = noise_BHA
+        for step in range(euler_steps):
+            time_B = torch.full((len(chunk),), step / euler_steps)
+            chunk = chunk + self(chunk, time_B, seen) / euler_steps
+        return chunk
+
+
+_TIME_WAVES = 8
+
+
+def _waves(time_B: Tensor) -> Tensor:
+    """Sines and cosines of time, (B, 2 * waves)."""
+    angles = time_B[:, None] * torch.pi * 2.0 ** torch.arange(_TIME_WAVES).to(time_B.dtype) / 4.0
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class RfNet(nn.Module):
+    """CLAP-NTP plus the flow head, trained together."""
+
+    def __init__(self, ntp: NtpNet, *, width: int = 96, depth: int = 2, heads: int = 4) -> None:
+        super().__init__()
+        self.ntp = ntp
+        size = ntp.backbone.size
+        self.flow = FlowHead(size.width, size.state, size.horizon, size.action, width, depth, heads)
+
+
+def draw_times(batch: int, a: float, b: float) -> Tensor:
+    """Times 0.999 (1 - Beta(a, b)), (batch,): for a > b mostly near the noise (pi0, Black et al. 2024, appendix B)."""
+    first, second = (torch._standard_gamma(torch.full((batch,), shape)) for shape in (a, b))
+    return 0.999 * second / (first + second)
+
+
+def flow_loss(
+    head: FlowHead, seen: Seen, actions_BHA: Tensor, weight_B: Tensor, time_B: Tensor, noise: Tensor
+) -> Tensor:
+    """Mean squared error of the velocity at the given times and noise."""
+    at = time_B[:, None, None]
+    velocity = head((1.0 - at) * noise + at * actions_BHA, time_B, seen)
+    per_row = (velocity - (actions_BHA - noise)).square().mean(dim=(1, 2))
+    return weighted_mean(per_row, weight_B)

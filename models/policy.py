@@ -1,0 +1,125 @@
+"""The live policy: pictures, arm state and instruction in, a chunk of absolute targets out.
+
+Inputs go through the same code as in training: ``Encoder.encode`` for every picture, ``normalize.state_vector`` for the
+pose, ``text.embed`` for the instruction; outputs through ``ActionScaler.invert`` and ``normalize.apply_actions``, the
+inverses of what made the training targets. All statistics come from the model's folder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models import normalize, text
+from models.policy_model import PolicyModel, load_policy_model
+from workbench.core.errors import NotFoundError, WorkbenchError
+from workbench.core.types import POSE_AXES, ActionChunk
+
+HEADS = ("rf", "ntp")
+
+
+class Policy:
+    """One loaded model. Not thread-safe: make and use it in one thread.
+
+    The flow head starts every chunk from the same noise, drawn once from ``seed``: successive chunks then stay with one
+    of several equally good ways instead of jumping between them.
+    """
+
+    def __init__(self, model: PolicyModel, policy_id: str, *, seed: int = 0) -> None:
+        self.model = model
+        self.policy_id = policy_id
+        self.step_s = model.recipe.step_s
+        size = model.ntp.backbone.size
+        self._noise = torch.randn(1, size.horizon, size.action, generator=torch.Generator().manual_seed(seed))
+        self._said: tuple[str, Tensor] = ("", torch.zeros(1, text.TEXT_SIZE))
+
+    @classmethod
+    def load(cls, folder: Path, *, seed: int = 0) -> Policy:
+        """A policy from a model folder (its name is the policy's id). WorkbenchError if the folder is broken."""
+        return cls(load_policy_model(folder), folder.name, seed=seed)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras whose pictures ``act`` needs."""
+        return self.model.cameras
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads this model has, the default first."""
+        return HEADS if self.model.rf is not None else ("ntp",)
+
+    def act(
+        self,
+        pictures: Mapping[str, NDArray[np.uint8]],
+        state: NDArray[np.floating],
+        axes: Sequence[str],
+        instruction: str,
+        t_observed_ns: int,
+        *,
+        head: str = "rf",
+        euler_steps: int | None = None,
+    ) -> ActionChunk:
+        """The next chunk: (H, 8) absolute targets in the base frame, action k due ``(k + 1) * step_s`` later.
+
+        Args:
+            pictures: (H, W, 3) uint8 by camera name, any resolution.
+            state: ``observation.state`` item with the names of its numbers in ``axes``.
+            head: ``rf`` or ``ntp``.
+            euler_steps: integration steps of the flow head, 1 to 10; None = the recipe's.
+
+        Raises WorkbenchError if a camera, a pose axis or the head is missing, or if a number is not finite.
+        """
+        begun = time.perf_counter()
+        if head not in self.heads:
+            raise NotFoundError.of("head of this model", head, self.heads)
+        pose0 = pose_of(state, axes)
+        with torch.inference_mode():
+            features, network_state = self.observe(pictures, pose0)
+            normalised = self._chunk(features, network_state, self._understand(instruction), head, euler_steps)
+        targets = normalize.apply_actions(pose0, self.model.scaler.invert(normalised[0].numpy()))
+        if not np.all(np.isfinite(targets)):
+            raise WorkbenchError(
+                f"the policy {self.policy_id} gave numbers that are not finite", "Choose another model"
+            )
+        latency_ms = 1000.0 * (time.perf_counter() - begun)
+        return ActionChunk(t_observed_ns, self.step_s, targets, self.policy_id, latency_ms)
+
+    def observe(self, pictures: Mapping[str, NDArray[np.uint8]], pose0: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
+        """Features (1, C, K, F) and state (1, S), equal to a training row of the same instant."""
+        missing = [name for name in self.cameras if name not in pictures]
+        if missing:
+            raise WorkbenchError(f"the policy sees no picture of the camera '{missing[0]}'", "Check the camera")
+        features = np.stack([self.model.encoder.encode(pictures[name]) for name in self.cameras])
+        return torch.from_numpy(features)[None], torch.from_numpy(normalize.state_vector(pose0))[None]
+
+    def _chunk(self, features: Tensor, state: Tensor, said: Tensor, head: str, euler_steps: int | None) -> Tensor:
+        """Normalised actions (1, H, A)."""
+        model = self.model
+        seen = model.ntp.see(features, state, said, torch.ones(1, dtype=torch.bool))
+        if head == "ntp" or model.rf is None:
+            return model.codec.net.decode(model.ntp.head.greedy(seen.feature_BD))
+        return model.rf.flow.draw(seen, self._noise, euler_steps or model.euler_steps)
+
+    def _understand(self, instruction: str) -> Tensor:
+        if instruction != self._said[0]:
+            mended = text.mend(instruction, self.model.instructions)
+            self._said = instruction, torch.from_numpy(text.embed(mended))[None]
+        return self._said[1]
+
+
+def pose_of(state: NDArray[np.floating], axes: Sequence[str]) -> NDArray[np.float64]:
+    """(8,) position, quaternion and gripper out of a state item. WorkbenchError if one is missing or not finite."""
+    try:
+        columns = [axes.index(name) for name in (*POSE_AXES, "gripper")]
+    except ValueError as error:
+        raise WorkbenchError(f"the arm's state lacks an axis the policy needs ({error})", "Check the arm") from None
+    pose = np.asarray(state, dtype=np.float64)[columns]
+    if not np.all(np.isfinite(pose)):
+        raise WorkbenchError("the arm's state is not finite", "Check the arm")
+    return pose
