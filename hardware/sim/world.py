@@ -21,7 +21,8 @@ from hardware.sim.tasks import OBJECTS, TARGETS, sim_task
 Vector = NDArray[np.float64]
 TOOL_DOWN_WXYZ = (0.0, 1.0, 0.0, 0.0)
 HOME_TOOL_M = (0.44, 0.0, 0.22)
-PARKED_TOOL_M = (0.36, 0.0, 0.56)
+PARKED_TOOL_M = (0.30, 0.0, 0.52)
+_PARKED_TILT_RAD = 0.75  # so that the wrist camera looks over the table instead of at the arm's own base
 _ELBOW_UP_RAD = (2.83, -1.45, 1.95, -2.07, -1.57, 1.26)
 _DRIVER_RANGE_RAD = 0.8
 _AWAY_M = (-2.0, 0.0, -2.0)
@@ -91,7 +92,7 @@ class World:
         self._clear_table()
         for name, (x, y, yaw) in layout.items():
             self._put(name, x, y, yaw)
-        stand = self.home_rad if actor == "robot" else stance(PARKED_TOOL_M)
+        stand = self.home_rad if actor == "robot" else parked_stance()
         if actor == "robot":
             stand = stance(tuple(np.array(HOME_TOOL_M) + rng.uniform(-0.02, 0.02, 3)))
         self._data.qpos[self._arm_qpos] = stand
@@ -180,15 +181,18 @@ class World:
             self._data.mocap_pos[mocap], self._data.mocap_quat[mocap] = position, quaternion
 
     def carry(self, name: str, position_m: Vector, quaternion_wxyz: Vector) -> None:
-        """Hold an object at a pose, as the simulated hand does; call before every ``step`` while it is held."""
+        """Hold an object at a pose, weightless, as the simulated hand does; call before every ``step`` meanwhile."""
         joint = self._model.joint(name)
         address, dof = int(joint.qposadr[0]), int(joint.dofadr[0])
         self._data.qpos[address : address + 7] = (*position_m, *quaternion_wxyz)
         self._data.qvel[dof : dof + 6] = 0.0
+        self._model.body_gravcomp[self._model.body(name).id] = 1.0
         self._carried = name
 
     def let_go(self) -> None:
         """End ``carry``: physics takes the object over."""
+        if self._carried:
+            self._model.body_gravcomp[self._model.body(self._carried).id] = 0.0
         self._carried = ""
 
     def object_quaternion(self, name: str) -> Vector:
@@ -226,7 +230,12 @@ class World:
         return any(geom in pair and (int(pair[0]) in self._pads or int(pair[1]) in self._pads) for pair in pairs)
 
 
-def stance(tool_m: tuple[float, ...]) -> Vector:
-    """Elbow-up joint positions (6,) with the gripper pointing down at a tool position in m."""
+def stance(tool_m: tuple[float, ...], quaternion_wxyz: tuple[float, ...] = TOOL_DOWN_WXYZ) -> Vector:
+    """Elbow-up joint positions (6,) with the gripper, pointing down unless told otherwise, at a position in m."""
     kinematics = MujocoKinematics(arm_model(), TOOL_SITE, ARM_JOINTS)
-    return kinematics.solve(np.array(_ELBOW_UP_RAD), np.array(tool_m), np.array(TOOL_DOWN_WXYZ))
+    return kinematics.solve(np.array(_ELBOW_UP_RAD), np.array(tool_m), np.array(quaternion_wxyz))
+
+
+def parked_stance() -> Vector:
+    """Where the arm waits while a person works: drawn back, its camera over the table."""
+    return stance(PARKED_TOOL_M, (0.0, np.cos(_PARKED_TILT_RAD / 2), 0.0, np.sin(_PARKED_TILT_RAD / 2)))
