@@ -19,6 +19,7 @@ from storage.sealing import seal_folder
 from storage.trimming import find_surplus, trim
 from workbench.core.errors import CorruptTakeError, WorkbenchError
 from workbench.core.files import write_atomic
+from workbench.core.types import EpisodeKind
 
 
 class Verdict(StrEnum):
@@ -96,6 +97,8 @@ def diagnose(folder: Path) -> Diagnosis:
 
 def promised(manifest: Manifest, journal: JournalState) -> Manifest:
     """The manifest with what the journal vouches for. CorruptTakeError if that is nothing or fits no stream."""
+    if manifest.kind is EpisodeKind.IMPORTED:
+        raise CorruptTakeError("its import was interrupted", "Import it again")
     if set(journal.counts) != set(manifest.streams):
         raise CorruptTakeError("the journal and the manifest name different streams")
     if not any(journal.counts.values()):

@@ -133,8 +133,12 @@ class EpisodeWriter:
         if any(self.counts.values()) and self._open:
             self._seal(self.home.trashed(self.episode_id), Outcome.UNLABELLED, "", {"discarded": True})
         elif self._open:
-            self._close()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Give the take up and remove it: for imports, whose source still exists. Recordings use ``discard``."""
+        self._close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self) -> None:
         self.folder.mkdir()
