@@ -1,0 +1,239 @@
+"""Every command of the window, declared once: its words, its keys, where it lives and when it makes sense.
+
+Menus, buttons and tests are built from ``COMMANDS``. A page only says what a command does (``Actions.bind``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from PyQt6.QtCore import Qt
+from PyQt6.QtGui import QAction, QKeySequence
+from PyQt6.QtWidgets import QMenu, QWidget
+
+from workbench.core.errors import NotFoundError
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What commands depend on, gathered a few times a second.
+
+    Attributes:
+        page: name of the page on screen.
+        running: the station has started; simulated: it is the simulated one.
+        recorder, driver: their states.
+        has_task, has_model: something is chosen on the page on screen.
+        takes: chosen takes in the library; trash: the trash is on show; open_take: one take is open for looking.
+        job: state of the chosen job, "" if none; jobs_ready: a training can be started.
+        model_chosen: a model of the list is chosen.
+    """
+
+    page: str = "record"
+    running: bool = False
+    simulated: bool = False
+    recorder: str = "idle"
+    driver: str = "parked"
+    has_task: bool = False
+    has_model: bool = False
+    takes: int = 0
+    trash: bool = False
+    open_take: bool = False
+    job: str = ""
+    jobs_ready: bool = False
+    model_chosen: bool = False
+    playing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing a person can do.
+
+    Attributes:
+        page: where its keys work, "" everywhere.
+        when: whether it makes sense now (beside being on its page).
+        role: how its button looks: primary, good, bad, warn or "".
+        urgent: its keys work even when a list or menu has popped up.
+    """
+
+    id: str
+    text: str
+    keys: tuple[str, ...]
+    page: str
+    hint: str
+    when: Callable[[Situation], bool] = lambda _situation: True
+    role: str = ""
+    checkable: bool = False
+    urgent: bool = False
+
+    def enabled(self, situation: Situation) -> bool:
+        """True if it may be used now."""
+        return (not self.page or self.page == situation.page) and self.when(situation)
+
+
+def _recording(s: Situation) -> bool:
+    return s.running and s.recorder == "recording"
+
+
+def _can_start(s: Situation) -> bool:
+    return s.running and s.recorder in ("idle", "faulted") and s.has_task and not s.playing
+
+
+def _moving(s: Situation) -> bool:
+    return s.running and s.driver in ("driving", "correcting")
+
+
+def _can_drive(s: Situation) -> bool:
+    return s.running and s.driver in ("parked", "ready", "holding") and s.has_model and s.has_task
+
+
+def _labelable(s: Situation) -> bool:
+    return s.takes > 0 and not s.trash
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("page.record", "Record", ("Ctrl+1",), "", "Record takes of people and of the robot", checkable=True),
+    Command("page.library", "Library", ("Ctrl+2",), "", "Look through, label and clean up takes", checkable=True),
+    Command("page.train", "Train", ("Ctrl+3",), "", "Train stages and promote models", checkable=True),
+    Command("page.drive", "Drive", ("Ctrl+4",), "", "Let a policy drive, under your eyes", checkable=True),
+    Command("view.system", "Follow the system", (), "", "Light or dark as the desktop says", checkable=True),
+    Command("view.light", "Light", (), "", "Dark words on a light ground", checkable=True),
+    Command("view.dark", "Dark", (), "", "Light words on a dark ground", checkable=True),
+    Command("view.next_theme", "Light / dark", ("Ctrl+T",), "", "Switch between light and dark"),
+    Command("app.quit", "Quit", ("Ctrl+Q",), "", "Stop the station and close"),
+    Command("app.retry", "Start the station again", ("F5",), "", "After a failed start", lambda s: not s.running),
+    Command(
+        "drive.stop", "Stop", ("Esc",), "", "Stop the arm now; works on every page",
+        lambda s: s.running and s.driver != "stopped", role="bad", urgent=True,
+    ),
+    Command("record.start", "Start take", ("Return", "Enter"), "record", "Start recording", _can_start, role="primary"),
+    Command("record.success", "Keep: success", ("Right",), "record", "End the take, it worked", _recording, role="good"),
+    Command("record.failure", "Keep: failure", ("Down",), "record", "End the take, it did not work", _recording, role="bad"),
+    Command("record.keep", "Keep, label later", ("Up",), "record", "End the take without a label", _recording),
+    Command("record.discard", "Discard", ("Left", "Backspace"), "record", "Throw the take into the trash", _recording),
+    Command(
+        "record.play", "Let the simulated operator do it", ("Ctrl+P",), "record",
+        "The simulated hand or operator does the task once, recorded as a take",
+        lambda s: _can_start(s) and s.simulated,
+    ),
+    Command(
+        "record.reset", "Set the table again", ("Ctrl+R",), "record", "Put the simulated objects back, elsewhere",
+        lambda s: s.running and s.simulated and s.recorder != "recording" and s.has_task and not s.playing,
+    ),
+    Command(
+        "record.steer", "Steer with the keyboard", ("Ctrl+K",), "record", "Move the arm with the keys while this is on",
+        lambda s: s.running and s.driver != "stopped", checkable=True,
+    ),
+    Command("record.depth", "Show depth", ("Ctrl+D",), "record", "Show what the depth camera measures", checkable=True),
+    Command("record.human", "A person's hand", ("Ctrl+H",), "record", "Takes of a person, the arm is out of the way",
+            lambda s: s.recorder != "recording", checkable=True),
+    Command("record.robot", "The robot", ("Ctrl+J",), "record", "Takes of the robot, steered by an operator",
+            lambda s: s.recorder != "recording", checkable=True),
+    Command("library.play", "Play", ("Space",), "library", "Play or pause the take", lambda s: s.open_take, checkable=True),
+    Command("library.back", "One picture back", (",",), "library", "Step back", lambda s: s.open_take),
+    Command("library.forward", "One picture on", (".",), "library", "Step forward", lambda s: s.open_take),
+    Command("library.success", "Success", ("S",), "library", "Label the chosen takes", _labelable, role="good"),
+    Command("library.failure", "Failure", ("F",), "library", "Label the chosen takes", _labelable, role="bad"),
+    Command("library.unlabel", "No label", ("U",), "library", "Take the label away", _labelable),
+    Command("library.trash", "To the trash", ("Del",), "library", "Nothing is deleted", _labelable),
+    Command("library.restore", "Restore", ("Shift+Del",), "library", "Bring back from the trash",
+            lambda s: s.takes > 0 and s.trash),
+    Command("library.undo", "Undo", ("Ctrl+Z",), "library", "Take back the last change of a take"),
+    Command("library.show_trash", "Trash", ("Ctrl+B",), "library", "Show what was thrown away", checkable=True),
+    Command("library.search", "Search", ("Ctrl+F",), "library", "Find takes by their words"),
+    Command("library.check", "Check the file", ("Ctrl+E",), "library", "Compare the take with its fingerprint",
+            lambda s: s.open_take),
+    Command("train.start", "Start training", ("Ctrl+Return",), "train", "Start the chosen stage", lambda s: s.jobs_ready,
+            role="primary"),
+    Command("train.cancel", "Cancel", ("Ctrl+.",), "train", "Stop the chosen job; it can be resumed",
+            lambda s: s.job in ("queued", "running")),
+    Command("train.resume", "Resume", ("Ctrl+R",), "train", "Go on from the last checkpoint",
+            lambda s: s.job in ("failed", "cancelled")),
+    Command("train.promote", "Promote", ("Ctrl+P",), "train", "Make the chosen model the one that is offered first",
+            lambda s: s.model_chosen),
+    Command("drive.start", "Start", ("Return", "Enter"), "drive", "Load the model and let it drive", _can_drive, role="primary"),
+    Command("drive.hold", "Hold", ("Space",), "drive", "Stay where it is, with power", _moving, role="warn", urgent=True),
+    Command("drive.resume", "Resume", ("R",), "drive", "Let the policy go on",
+            lambda s: s.running and s.driver == "holding"),
+    Command("drive.correct", "Take over", ("Ctrl+K",), "drive", "Steer with the keyboard; your moves are recorded as a correction",
+            lambda s: s.running and s.driver in ("driving", "holding", "correcting", "ready"), checkable=True),
+    Command("drive.park", "Park", ("P",), "drive", "Go home slowly and stay there",
+            lambda s: s.running and s.driver in ("ready", "driving", "holding", "correcting")),
+    Command("drive.clear", "Clear the stop", ("Ctrl+Shift+C",), "drive", "You have looked: the reason for the stop is gone",
+            lambda s: s.running and s.driver == "stopped", role="warn"),
+    Command("drive.reset", "Set the table again", ("Ctrl+R",), "drive", "Put the simulated objects back, elsewhere",
+            lambda s: s.running and s.simulated and s.driver not in ("driving", "correcting") and s.has_task),
+)  # fmt: skip
+
+MENUS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("&Station", ("app.retry", "drive.stop", "drive.clear", "-", "app.quit")),
+    ("&View", ("page.record", "page.library", "page.train", "page.drive", "-",
+               "view.system", "view.light", "view.dark", "view.next_theme")),
+    ("&Record", tuple(c.id for c in COMMANDS if c.page == "record")),
+    ("&Library", tuple(c.id for c in COMMANDS if c.page == "library")),
+    ("&Train", tuple(c.id for c in COMMANDS if c.page == "train")),
+    ("&Drive", tuple(c.id for c in COMMANDS if c.page == "drive" and c.id != "drive.clear")),
+)  # fmt: skip
+
+
+class Actions:
+    """The Qt side of the table: one QAction per command, enabled according to the situation."""
+
+    def __init__(self, window: QWidget) -> None:
+        self.situation = Situation()
+        self._window = window
+        self._commands = {command.id: command for command in COMMANDS}
+        self._actions = {command.id: self._make(command) for command in COMMANDS}
+        self._bound: set[str] = set()
+
+    def __getitem__(self, command_id: str) -> QAction:
+        if command_id not in self._actions:
+            raise NotFoundError.of("command", command_id, self._actions)
+        return self._actions[command_id]
+
+    def __iter__(self) -> Iterator[QAction]:
+        return iter(self._actions.values())
+
+    def command(self, command_id: str) -> Command:
+        """The declaration behind an action."""
+        return self._commands[command_id]
+
+    def bind(self, command_id: str, handler: Callable[[], None]) -> None:
+        """Say what a command does."""
+        action = self[command_id]
+        self._bound.add(command_id)
+        action.triggered.connect(lambda _checked=False: handler())
+
+    def unbound(self) -> set[str]:
+        """Commands nobody answers; empty once every page was made."""
+        return set(self._actions) - self._bound
+
+    def refresh(self, situation: Situation) -> None:
+        """Enable and disable according to what is going on."""
+        self.situation = situation
+        for command in COMMANDS:
+            wanted = command.enabled(situation)
+            action = self._actions[command.id]
+            if action.isEnabled() != wanted:
+                action.setEnabled(wanted)
+
+    def fill(self, menu: QMenu, ids: tuple[str, ...]) -> None:
+        """Add commands to a menu; "-" is a line."""
+        for command_id in ids:
+            if command_id == "-":
+                menu.addSeparator()
+            else:
+                menu.addAction(self[command_id])
+
+    def _make(self, command: Command) -> QAction:
+        action = QAction(command.text, self._window)
+        action.setObjectName(command.id)
+        action.setShortcuts([QKeySequence(key) for key in command.keys])
+        action.setToolTip(f"{command.hint} ({' or '.join(command.keys)})" if command.keys else command.hint)
+        action.setStatusTip(command.hint)
+        action.setCheckable(command.checkable)
+        context = Qt.ShortcutContext
+        action.setShortcutContext(context.ApplicationShortcut if command.urgent else context.WindowShortcut)
+        action.setEnabled(False)
+        self._window.addAction(action)
+        return action

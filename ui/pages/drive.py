@@ -1,0 +1,330 @@
+"""Driving: the policy moves, a person watches. Stop and hold are one key each and never wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PyQt6.QtGui import QHideEvent, QShowEvent
+from PyQt6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout
+
+from ui import words
+from ui.actions import Situation
+from ui.desk import Desk
+from ui.pages.page import Page, card, chooser, fill_chooser, label, row, side_panel
+from ui.records import ModelEntry
+from ui.widgets.badge import StateBadge
+from ui.widgets.button import CommandButton
+from ui.widgets.rows import Column, RowsModel, RowsTable
+from ui.widgets.steer import SteerPad
+from ui.widgets.wall import LiveWall
+from workbench.core.errors import WorkbenchError
+from workbench.core.events import Failed, TrialScored
+from workbench.services.driver import DriverStatus
+from workbench.services.station import Station, StationStatus
+
+BELOW_PX = 186
+_HEADS = (("Smooth (CLAP-RF)", "rf"), ("Token by token (CLAP-NTP)", "ntp"))
+_UNITS = {"_rad_s2": "rad/s²", "_rad_s": "rad/s", "_m_s": "m/s", "_rad": "rad", "_m": "m", "_s": "s"}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One finished attempt of this session."""
+
+    number: int
+    task: str
+    success: bool
+    episode_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit in words."""
+
+    name: str
+    value: str
+
+
+class DrivePage(Page):
+    """Pictures and facts on the left, authority and commands on the right."""
+
+    name = "drive"
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self.wall = LiveWall(desk.theme, lambda stream: desk.station.latest(stream) if desk.station else None)
+        self.badge = StateBadge("Arm", desk.theme)
+        self.authority = label("", "heading")
+        self.models = chooser("Model")
+        self.tasks = chooser("Task to do")
+        self.heads = chooser("How the model moves")
+        self.success = label("–")
+        self.guard = label("", wrap=True)
+        self.figures: dict[str, QLabel] = {name: label("–") for name in ("Thinking", "Plan's age", "Tick late (p99)")}
+        self.pad = SteerPad(desk.theme, self._keys, gripper_key="g")
+        self.trials: RowsModel[Trial] = _trials_model(desk)
+        self.limits: RowsModel[Limit] = _limits_model(desk)
+        self.score = label("none yet", "dim")
+        self._driver = ""
+        self._build()
+        self._bind()
+        self.listeners.on(TrialScored, self._scored)
+        self.listeners.on(Failed, lambda event: self.notice.error(WorkbenchError(event.message, "")))
+
+    # layout ---------------------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        line = QHBoxLayout()
+        line.setSpacing(12)
+        left = QVBoxLayout()
+        left.setSpacing(10)
+        left.addWidget(self.wall, 1)
+        below = QHBoxLayout()
+        below.setSpacing(10)
+        below.addWidget(self._now_card(), 5)
+        below.addWidget(self._table_card("Limits of the guard", self.limits), 6)
+        below.addWidget(self._table_card("Attempts", self.trials, self.score), 5)
+        left.addLayout(below)
+        line.addLayout(left, 1)
+        column = QVBoxLayout()
+        for widget in (self.badge, self._choose_card(), self._command_card(), self._pad_card()):
+            column.addWidget(widget)
+        column.addStretch(1)
+        right = QVBoxLayout()
+        right.setSpacing(10)
+        right.addWidget(side_panel(column), 1)
+        right.addWidget(CommandButton(self.desk.actions, "drive.stop", words="STOP", tall="huge"))
+        line.addLayout(right)
+        self.body.addLayout(line, 1)
+
+    def _choose_card(self) -> QFrame:
+        frame, column = card(padding=10, spacing=6)
+        grid = QGridLayout()
+        grid.setColumnStretch(1, 1)
+        for place, (name, combo) in enumerate((("Model", self.models), ("Task", self.tasks), ("Head", self.heads))):
+            grid.addWidget(label(name, "heading"), place, 0)
+            grid.addWidget(combo, place, 1)
+        column.addLayout(grid)
+        self._no_model = label("▲ No model can drive yet. Train the stages up to CLAP-RF first (Ctrl+3).", wrap=True)
+        column.addWidget(self._no_model)
+        return frame
+
+    def _command_card(self) -> QFrame:
+        frame, column = card(padding=10, spacing=7)
+        actions = self.desk.actions
+        column.addWidget(CommandButton(actions, "drive.start", tall="true"))
+        hold = CommandButton(actions, "drive.hold", tall="true")
+        resume = CommandButton(actions, "drive.resume", tall="true")
+        column.addLayout(row(hold, resume))
+        column.addLayout(
+            row(CommandButton(actions, "drive.park"), CommandButton(actions, "drive.correct", words="Take over"))
+        )
+        self._reset = CommandButton(actions, "drive.reset")
+        self._clear = CommandButton(actions, "drive.clear", tall="true")
+        column.addWidget(self._reset)
+        column.addWidget(self._clear)
+        return frame
+
+    def _pad_card(self) -> QFrame:
+        self._pad_frame, column = card(padding=10)
+        column.addWidget(self.pad)
+        return self._pad_frame
+
+    def _now_card(self) -> QFrame:
+        frame, column = card(padding=10, spacing=4)
+        column.addWidget(self.authority)
+        grid = QGridLayout()
+        grid.setVerticalSpacing(3)
+        for place, (name, value) in enumerate((*self.figures.items(), ("Task done", self.success))):
+            grid.addWidget(label(name, "dim"), place, 0)
+            grid.addWidget(value, place, 1)
+        column.addLayout(grid)
+        column.addWidget(self.guard)
+        column.addStretch(1)
+        frame.setFixedHeight(BELOW_PX)
+        return frame
+
+    def _table_card(self, name: str, model: RowsModel[Any], beside: QLabel | None = None) -> QFrame:
+        frame, column = card(padding=8, spacing=4)
+        frame.setFixedHeight(BELOW_PX)
+        head = row(label(name, "heading"))
+        head.addStretch(1)
+        if beside is not None:
+            head.addWidget(beside)
+        column.addLayout(head)
+        table = RowsTable(model, self.desk.theme, name)
+        table.setStyleSheet("QTableView { border: none; font-size: 9.5pt; }")
+        bars = table.horizontalHeader(), table.verticalHeader()
+        if bars[0] is not None and bars[1] is not None:
+            bars[0].hide()
+            bars[1].setDefaultSectionSize(25)
+        column.addWidget(table, 1)
+        return frame
+
+    # commands -------------------------------------------------------------------------------------------------------
+
+    def _bind(self) -> None:
+        fill_chooser(self.heads, list(_HEADS))
+        self.tasks.currentIndexChanged.connect(self._task_chosen)
+        bind = self.desk.actions.bind
+        bind("drive.start", self._start)
+        bind("drive.hold", lambda: self.order(lambda station: station.hold(), lane="urgent"))
+        bind("drive.resume", lambda: self.order(lambda station: station.resume()))
+        bind("drive.park", self._park)
+        bind("drive.correct", self._take_over)
+        bind("drive.clear", lambda: self.order(lambda station: station.clear_stop()))
+        bind("drive.reset", self._reset_scene)
+        self._clear.hide()
+        self._pad_frame.hide()
+
+    def _task_chosen(self) -> None:
+        self.desk.task = self.tasks.currentData() or self.desk.task
+
+    def _start(self) -> None:
+        model, task, head = self.models.currentData(), self.tasks.currentData(), self.heads.currentData()
+
+        def work(station: Station) -> None:
+            station.load_policy(model, head)
+            station.drive(task)
+
+        self.order(work, busy="Loading the model; the arm waits until it is ready")
+
+    def _park(self) -> None:
+        self._leave_steering()
+        self.order(lambda station: station.park())
+
+    def _take_over(self) -> None:
+        on = self.desk.actions["drive.correct"].isChecked()
+        self._pad_frame.setVisible(on)
+        self.pad.switch(on)
+        self.order((lambda station: station.operate()) if on else (lambda station: station.hold()))
+
+    def _leave_steering(self) -> None:
+        self.desk.actions["drive.correct"].setChecked(False)
+        self._pad_frame.hide()
+        self.pad.switch(False)
+
+    def _keys(self, keys: frozenset[str]) -> None:
+        self.order(lambda station: station.set_keys(keys))
+
+    def _reset_scene(self) -> None:
+        task = self.tasks.currentData()
+        self.order(lambda station: station.reset_scene(task), busy="Setting the table")
+
+    # what happened --------------------------------------------------------------------------------------------------
+
+    def opened(self) -> None:
+        """Models can be listed."""
+        self._load_models()
+
+    def station_started(self) -> None:
+        """Tasks, cameras and limits are known."""
+        station = self.desk.station
+        if station is None:
+            return
+        self.wall.show_streams(station.streams, depth=False)
+        fill_chooser(self.tasks, [(words.task(name), name) for name, _ in self.desk.tasks()], self.desk.task or None)
+        self._reset.setVisible(station.settings.simulated)
+
+    def _load_models(self) -> None:
+        jobs = self.desk.jobs
+        if jobs is not None:
+            self.ask("jobs", jobs.models, self._show_models)
+
+    def _show_models(self, models: tuple[ModelEntry, ...]) -> None:
+        drivers = sorted((m for m in models if m.stage == "rf"), key=lambda m: (m.promoted, m.created_at), reverse=True)
+        star = {True: "★ ", False: ""}
+        fill_chooser(
+            self.models, [(f"{star[m.promoted]}{m.id[:8]} · {words.when(m.created_at)}", m.id) for m in drivers]
+        )
+        self._no_model.setVisible(not drivers)
+
+    def _scored(self, event: TrialScored) -> None:
+        trial = Trial(len(self.trials.records) + 1, event.task, event.success, event.episode_id)
+        self.trials.replace((trial, *self.trials.records))
+        won = sum(trial.success for trial in self.trials.records)
+        self.score.setText(f"{won} of {len(self.trials.records)} succeeded")
+
+    def show_status(self, status: StationStatus) -> None:
+        """State, authority, figures, guard, limits."""
+        driver = status.driver
+        detail = driver.reason[:1].upper() + driver.reason[1:]
+        self.badge.show_state(words.driver_state(driver.state), "", detail)
+        self.authority.setText(words.authority(driver.authority))
+        self.wall.show_status(status.cameras)
+        self._show_figures(driver)
+        self._clear.setVisible(driver.state == "stopped")
+        if driver.state in ("stopped", "parked") and self._driver not in ("stopped", "parked", ""):
+            self._leave_steering()
+        self._driver = driver.state
+        self.limits.replace(limit_rows(driver.limits))
+
+    def _show_figures(self, driver: DriverStatus) -> None:
+        acting = driver.state in ("driving", "correcting", "holding")
+        self.figures["Thinking"].setText(f"{driver.latency_ms:.0f} ms" if driver.latency_ms else "–")
+        self.figures["Plan's age"].setText(f"{driver.chunk_age_ms:.0f} ms" if acting and driver.chunk_age_ms else "–")
+        self.figures["Tick late (p99)"].setText(f"{driver.lateness_p99_ms:.1f} ms")
+        done = {True: "✔ yes", False: "✘ no", None: "– not yet" if acting else "–"}
+        self.success.setText(done[driver.success])
+        reasons = ", ".join(str(reason).replace("_", " ") for reason in driver.guard_reasons)
+        self.guard.setText(f"▲ Guard: {reasons}" if reasons else "✔ Guard: nothing to limit")
+
+    def situation(self, base: Situation) -> Situation:
+        """A model and a task must be chosen."""
+        return replace(base, has_model=bool(self.models.currentData()), has_task=bool(self.tasks.currentData()))
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
+        """Models may have been trained meanwhile, and another task chosen."""
+        super().showEvent(event)
+        self._load_models()
+        place = self.tasks.findData(self.desk.task)
+        if place >= 0:
+            self.tasks.setCurrentIndex(place)
+
+    def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802
+        """Another page: no more steering from here."""
+        if self.desk.actions["drive.correct"].isChecked():
+            self._leave_steering()
+            self.order(lambda station: station.hold(), lane="urgent")
+        super().hideEvent(event)
+
+
+def limit_rows(limits: dict[str, object]) -> tuple[Limit, ...]:
+    """The guard's limits as a person reads them; per-joint lists shrink to their range."""
+    rows = []
+    for name, value in limits.items():
+        unit = next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), "")
+        bare = next((name.removesuffix(suffix) for suffix in _UNITS if name.endswith(suffix)), name)
+        rows.append(Limit(bare.replace("_", " "), f"{_limit_words(value)} {unit}".strip()))
+    return tuple(rows) or (Limit("This station has no limits", "the arm stays parked"),)
+
+
+def _limit_words(value: object) -> str:
+    if not isinstance(value, list | tuple):
+        return words.figure(value)
+    numbers = [float(number) for number in value]
+    if len(numbers) == 3:
+        return ", ".join(words.figure(round(number, 3)) for number in numbers)
+    low, high = words.figure(round(min(numbers), 3)), words.figure(round(max(numbers), 3))
+    return low if low == high else f"{low} … {high}"
+
+
+def _limits_model(desk: Desk) -> RowsModel[Limit]:
+    columns: tuple[Column[Limit], ...] = (
+        Column("Limit", lambda limit: limit.name, 0, lambda _limit: "dim"),
+        Column("Value", lambda limit: limit.value, 146),
+    )
+    return RowsModel(desk.theme, columns, lambda limit: limit.name, lambda limit: f"{limit.name}: {limit.value}")
+
+
+def _trials_model(desk: Desk) -> RowsModel[Trial]:
+    def outcome(trial: Trial) -> words.StateWords:
+        return words.outcome("success" if trial.success else "failure")
+
+    columns: tuple[Column[Trial], ...] = (
+        Column("No.", lambda t: f"{t.number}", 34, lambda _t: "dim"),
+        Column("Task", lambda t: words.task(t.task)),
+        Column("Outcome", lambda t: f"{outcome(t).symbol} {outcome(t).word}", 86, lambda t: outcome(t).colour),
+    )
+    return RowsModel(desk.theme, columns, lambda t: t.episode_id, lambda t: t.episode_id)

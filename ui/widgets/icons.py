@@ -1,0 +1,63 @@
+"""Icons drawn by hand, so that they follow the theme and need no files."""
+
+from __future__ import annotations
+
+from PyQt6.QtCore import QPointF, QRectF, Qt
+from PyQt6.QtGui import QColor, QIcon, QPainter, QPainterPath, QPen, QPixmap
+
+_SIZE = 64
+
+
+def icon(name: str, colour: str, active: str) -> QIcon:
+    """The icon ``record | library | train | drive`` in a normal and a checked colour."""
+    made = QIcon()
+    for state, ink in ((QIcon.State.Off, colour), (QIcon.State.On, active)):
+        picture = QPixmap(_SIZE, _SIZE)
+        picture.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(picture)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(QColor(ink), 5, cap=Qt.PenCapStyle.RoundCap, join=Qt.PenJoinStyle.RoundJoin))
+        _DRAW[name](painter, QColor(ink))
+        painter.end()
+        made.addPixmap(picture, QIcon.Mode.Normal, state)
+    return made
+
+
+def _record(painter: QPainter, ink: QColor) -> None:
+    painter.drawEllipse(QPointF(32, 32), 24, 24)
+    painter.setBrush(ink)
+    painter.drawEllipse(QPointF(32, 32), 11, 11)
+
+
+def _library(painter: QPainter, ink: QColor) -> None:
+    painter.drawRoundedRect(QRectF(8, 12, 48, 40), 5, 5)
+    for x in (8, 46):
+        painter.drawLine(QPointF(x + 10 if x == 8 else x, 12), QPointF(x + 10 if x == 8 else x, 52))
+    play = QPainterPath(QPointF(27, 24))
+    play.lineTo(39, 32)
+    play.lineTo(27, 40)
+    play.closeSubpath()
+    painter.fillPath(play, ink)
+
+
+def _train(painter: QPainter, _ink: QColor) -> None:
+    painter.drawLine(QPointF(9, 8), QPointF(9, 55))
+    painter.drawLine(QPointF(9, 55), QPointF(56, 55))
+    curve = QPainterPath(QPointF(17, 15))
+    curve.cubicTo(22, 42, 32, 44, 54, 45)
+    painter.drawPath(curve)
+
+
+def _drive(painter: QPainter, ink: QColor) -> None:
+    painter.drawLine(QPointF(10, 55), QPointF(34, 55))
+    painter.drawLine(QPointF(22, 55), QPointF(18, 36))
+    painter.drawLine(QPointF(18, 36), QPointF(38, 16))
+    painter.drawLine(QPointF(38, 16), QPointF(52, 30))
+    painter.setBrush(ink)
+    for x, y in ((18, 36), (38, 16)):
+        painter.drawEllipse(QPointF(x, y), 4.5, 4.5)
+    painter.drawLine(QPointF(52, 30), QPointF(46, 40))
+    painter.drawLine(QPointF(52, 30), QPointF(58, 40))
+
+
+_DRAW = {"record": _record, "library": _library, "train": _train, "drive": _drive}

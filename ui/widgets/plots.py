@@ -1,0 +1,130 @@
+"""Lines over time or steps, drawn by pyqtgraph in the theme's colours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from numpy.typing import NDArray
+from PyQt6.QtCore import Qt
+from PyQt6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+
+from ui.theme import Theme, base_font
+
+_GROUPS = (
+    ("Tool position (m)", r"ee\.[xyz]$"),
+    ("Joints (rad)", r"joint_\d+$"),
+    ("Gripper (0 closed, 1 open)", r"gripper$"),
+    ("Tool orientation (quaternion)", r"ee\.q[wxyz]$"),
+)
+_NOTHING = np.zeros(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve: (T,) times or steps, (T,) values; ``dashed`` for what was commanded rather than measured."""
+
+    name: str
+    x: NDArray[Any]
+    y: NDArray[Any]
+    colour: int = 0
+    dashed: bool = False
+
+
+def axis_groups(axes: tuple[str, ...]) -> dict[str, list[int]]:
+    """Which numbers of a vector belong into one plot, by title; empty groups are left out."""
+    groups = {title: [i for i, axis in enumerate(axes) if re.search(rule, axis)] for title, rule in _GROUPS}
+    known = {i for indexes in groups.values() for i in indexes}
+    groups["Other"] = [i for i in range(len(axes)) if i not in known]
+    return {title: indexes for title, indexes in groups.items() if indexes}
+
+
+class Plot(QWidget):
+    """A plot with a legend, an optional cursor, and words when there is nothing to draw."""
+
+    def __init__(self, theme: Theme, name: str, x_label: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._x_label = x_label
+        self._lines: tuple[Line, ...] = ()
+        self._sought: Callable[[float], None] | None = None
+        self._plot = pg.PlotWidget()
+        self._plot.setMenuEnabled(False)
+        self._plot.setAccessibleName(name)
+        self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._cursor = pg.InfiniteLine(movable=False)
+        self._cursor.setVisible(False)
+        self._words = pg.TextItem(anchor=(0.5, 0.5))
+        self._legend = self._plot.addLegend(offset=(-8, 6), labelTextSize="9pt", colCount=3)
+        item = self._plot.getPlotItem()
+        item.hideButtons()
+        item.setMouseEnabled(x=False, y=False)
+        item.setDownsampling(auto=True, mode="peak")
+        item.setClipToView(True)
+        self._plot.scene().sigMouseClicked.connect(self._clicked)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._plot)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setMinimumHeight(96)
+        self.setAccessibleName(name)
+        theme.changed.connect(self._restyle)
+        self._restyle()
+
+    def on_seek(self, sought: Callable[[float], None]) -> None:
+        """Call ``sought(x)`` when the plot is clicked."""
+        self._sought = sought
+
+    def show_lines(self, lines: tuple[Line, ...], title: str = "") -> None:
+        """Replace all curves."""
+        self._lines = lines
+        self._plot.getPlotItem().setTitle(title or None, color=self._theme.colours.dim, size="9pt")
+        self._redraw()
+
+    def set_cursor(self, x: float | None) -> None:
+        """Move the vertical line; None hides it."""
+        self._cursor.setVisible(x is not None)
+        if x is not None:
+            self._cursor.setValue(x)
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        return self._lines
+
+    def _redraw(self) -> None:
+        item = self._plot.getPlotItem()
+        item.clear()
+        self._legend.clear()
+        for line in self._lines:
+            item.plot(line.x, line.y, pen=self._pen(line), name=line.name, connect="finite")
+        item.addItem(self._cursor, ignoreBounds=True)
+        item.enableAutoRange()
+
+    def _pen(self, line: Line) -> Any:
+        series = self._theme.colours.series
+        style = Qt.PenStyle.DashLine if line.dashed else Qt.PenStyle.SolidLine
+        return pg.mkPen(series[line.colour % len(series)], width=1.2 if line.dashed else 2, style=style)
+
+    def _restyle(self) -> None:
+        colours = self._theme.colours
+        self._plot.setBackground(colours.surface)
+        self._cursor.setPen(pg.mkPen(colours.text, width=1.5))
+        item = self._plot.getPlotItem()
+        item.showGrid(x=True, y=True, alpha=0.12)
+        for side in ("left", "bottom"):
+            axis = item.getAxis(side)
+            axis.setPen(colours.line)
+            axis.setTextPen(colours.dim)
+            axis.setTickFont(base_font(0.8))
+        item.setLabel("bottom", self._x_label, color=colours.dim)
+        self._legend.setLabelTextColor(colours.text)
+        self._legend.setBrush(pg.mkBrush(colours.surface + "cc"))
+        self._redraw()
+
+    def _clicked(self, event: Any) -> None:
+        if self._sought is not None and self._lines:
+            self._sought(float(self._plot.getPlotItem().vb.mapSceneToView(event.scenePos()).x()))

@@ -1,0 +1,73 @@
+"""Trainings and models as tables, and their curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+
+from ui import words
+from ui.records import ModelEntry
+from ui.theme import Theme
+from ui.widgets.plots import Line
+from ui.widgets.rows import Column, RowsModel
+from workbench.services.jobs import JobStatus
+
+_FIGURES = ("retrieval_top1", "rmse_mm", "perplexity", "success", "loss")
+
+
+def jobs_model(theme: Theme) -> RowsModel[JobStatus]:
+    """Trainings, newest first."""
+
+    def state(job: JobStatus) -> words.StateWords:
+        return words.job_state(job.state)
+
+    columns: tuple[Column[JobStatus], ...] = (
+        Column("Stage", lambda j: words.stage(j.stage), 110),
+        Column("State", lambda j: f"{state(j).symbol} {state(j).word}", 112, lambda j: state(j).colour),
+        Column("Progress", _progress_words, 0, None, lambda j: j.step / j.steps if j.steps else 0.0),
+        Column("Time left", lambda j: words.left(j.eta_s) if j.state == "running" else "", 142),
+        Column("Started", _started, 122),
+    )
+    return RowsModel(theme, columns, lambda j: j.run_id, lambda j: f"{j.run_id}\n{j.message}")
+
+
+def models_model(theme: Theme) -> RowsModel[ModelEntry]:
+    """Models, newest first."""
+    columns: tuple[Column[ModelEntry], ...] = (
+        Column("In use", lambda m: "★ in use" if m.promoted else "", 96, lambda m: "good"),
+        Column("Stage", lambda m: words.stage(m.stage), 110),
+        Column("Model", lambda m: m.id[:12], 118),
+        Column("Learned from", lambda m: f"{len(m.data)} takes, {len(m.tasks)} tasks", 142),
+        Column("Held-out figures", _figures),
+        Column("Made", lambda m: words.when(m.created_at), 122),
+    )
+    return RowsModel(theme, columns, lambda m: m.id, lambda m: f"{m.id}\n" + ", ".join(m.tasks))
+
+
+def curve_lines(curve: Mapping[str, tuple[Sequence[float], Sequence[float]]], names: Sequence[str]) -> tuple[Line, ...]:
+    """The named figures over steps; what was never a finite number is left out."""
+    lines = []
+    for place, name in enumerate(names):
+        steps, values = (np.asarray(part, np.float64) for part in curve.get(name, ((), ())))
+        if np.isfinite(values).any():
+            lines.append(Line(name.replace("_", " "), steps, values, place))
+    return tuple(lines)
+
+
+def _progress_words(job: JobStatus) -> str:
+    return f"{job.step} of {job.steps}" if job.steps else ""
+
+
+def _started(job: JobStatus) -> str:
+    if not job.started_at:
+        return ""
+    return words.when(datetime.fromtimestamp(job.started_at, UTC).isoformat())
+
+
+def _figures(model: ModelEntry) -> str:
+    numbers = {k: v for k, v in model.metrics.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    first = [name for name in _FIGURES if name in numbers]
+    rest = [name for name in numbers if name not in first]
+    return ", ".join(f"{name.replace('_', ' ')} {words.figure(numbers[name])}" for name in (*first, *rest)[:3])

@@ -1,0 +1,194 @@
+"""Tables of records: virtual, so that they stay quick with a hundred thousand rows, and calm when refreshed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from PyQt6.QtCore import QAbstractTableModel, QModelIndex, QRect, Qt
+from PyQt6.QtGui import QColor, QPainter
+from PyQt6.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableView,
+    QWidget,
+)
+
+from ui.theme import Theme, base_font
+
+R = TypeVar("R")
+_NOWHERE = QModelIndex()
+SHARE_ROLE = Qt.ItemDataRole.UserRole + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[R]):
+    """One column.
+
+    Attributes:
+        text: the words of a record's cell.
+        width: pixels; 0 takes what is left.
+        colour: name of a colour of the theme, or "".
+        share: 0..1 for a progress bar behind the words.
+    """
+
+    title: str
+    text: Callable[[R], str]
+    width: int = 0
+    colour: Callable[[R], str] | None = None
+    share: Callable[[R], float] | None = None
+
+
+class RowsModel(QAbstractTableModel, Generic[R]):
+    """Records as rows. Words are made only for what is on screen.
+
+    Args:
+        key: tells records apart; a refresh with the same keys in the same order keeps selection and position.
+        tip: the tool tip of a row.
+    """
+
+    def __init__(
+        self, theme: Theme, columns: Sequence[Column[R]], key: Callable[[R], str], tip: Callable[[R], str]
+    ) -> None:
+        super().__init__()
+        self._theme = theme
+        self.columns = tuple(columns)
+        self._key = key
+        self._tip = tip
+        self._records: tuple[R, ...] = ()
+
+    @property
+    def records(self) -> tuple[R, ...]:
+        return self._records
+
+    def replace(self, records: Sequence[R]) -> bool:
+        """Show these. Returns True when rows came, went or moved (and the selection was lost)."""
+        if [self._key(r) for r in records] == [self._key(r) for r in self._records]:
+            if tuple(records) != self._records:
+                self._records = tuple(records)
+                self.dataChanged.emit(self.index(0, 0), self.index(len(records) - 1, len(self.columns) - 1))
+            return False
+        self.beginResetModel()
+        self._records = tuple(records)
+        self.endResetModel()
+        return True
+
+    def row_of(self, key: str) -> int:
+        """The row of a record by its key, -1 if it is not there."""
+        return next((i for i, record in enumerate(self._records) if self._key(record) == key), -1)
+
+    def rowCount(self, parent: QModelIndex = _NOWHERE) -> int:  # noqa: N802
+        """One row per record."""
+        return 0 if parent.isValid() else len(self._records)
+
+    def columnCount(self, parent: QModelIndex = _NOWHERE) -> int:  # noqa: N802
+        """As declared."""
+        return 0 if parent.isValid() else len(self.columns)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:  # noqa: N802
+        """Names of the columns."""
+        if orientation is Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return self.columns[section].title
+        return None
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Words, colour, progress and tool tip of one cell."""
+        record, column = self._records[index.row()], self.columns[index.column()]
+        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
+            return column.text(record)
+        if role == Qt.ItemDataRole.ForegroundRole and column.colour is not None:
+            name = column.colour(record)
+            return QColor(getattr(self._theme.colours, name)) if name else None
+        if role == SHARE_ROLE and column.share is not None:
+            return column.share(record)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._tip(record)
+        return None
+
+
+class RowsTable(QTableView):
+    """Shows a RowsModel; rows are chosen whole, letters are commands and not a search."""
+
+    def __init__(self, model: RowsModel[Any], theme: Theme, name: str, *, many: bool = False) -> None:
+        super().__init__()
+        self._rows = model
+        self.setModel(model)
+        self.setAccessibleName(name)
+        self.setItemDelegate(_ShareDelegate(theme, self))
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        modes = QAbstractItemView.SelectionMode
+        self.setSelectionMode(modes.ExtendedSelection if many else modes.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)
+        self._lay_out_columns()
+
+    def _lay_out_columns(self) -> None:
+        rows, columns = self.verticalHeader(), self.horizontalHeader()
+        if rows is not None:
+            rows.hide()
+            rows.setDefaultSectionSize(31)
+        if columns is None:
+            return
+        columns.setHighlightSections(False)
+        columns.setSectionsClickable(False)
+        columns.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        for place, column in enumerate(self._rows.columns):
+            if column.width:
+                self.setColumnWidth(place, column.width)
+            else:
+                columns.setSectionResizeMode(place, QHeaderView.ResizeMode.Stretch)
+
+    def chosen(self) -> list[int]:
+        """Chosen rows, from top to bottom."""
+        selection = self.selectionModel()
+        return sorted(index.row() for index in selection.selectedRows()) if selection is not None else []
+
+    def on_chosen(self, handler: Callable[[], None]) -> None:
+        """Call ``handler`` whenever other rows are chosen."""
+        selection = self.selectionModel()
+        if selection is not None:
+            selection.selectionChanged.connect(lambda *_: handler())
+
+    def keyboardSearch(self, _search: str | None) -> None:  # noqa: N802
+        """Nothing: letters are commands here."""
+
+
+class _ShareDelegate(QStyledItemDelegate):
+    """Paints a progress bar behind the words of cells that have a share."""
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._theme = theme
+
+    def paint(self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        """A bar for progress, the style's own cell for everything else."""
+        share = index.data(SHARE_ROLE)
+        if painter is None or share is None:
+            super().paint(painter, option, index)
+            return
+        super().paint(painter, option, QModelIndex())
+        colours = self._theme.colours
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box = option.rect.adjusted(6, 6, -10, -6)
+        painter.setPen(QColor(colours.line))
+        painter.setBrush(QColor(colours.raised))
+        painter.drawRoundedRect(box, 5, 5)
+        done = QRect(box.left(), box.top(), round(box.width() * min(1.0, max(0.0, float(share)))), box.height())
+        if done.width() > 8:
+            painter.setBrush(QColor(colours.accent))
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.drawRoundedRect(done, 5, 5)
+        painter.setFont(base_font(0.85, bold=True))
+        for part, ink in ((box, colours.text), (done, colours.on_accent)):
+            painter.setClipRect(part)
+            painter.setPen(QColor(ink))
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, str(index.data() or ""))
+        painter.restore()

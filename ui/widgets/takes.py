@@ -1,0 +1,170 @@
+"""Takes as a table that stays quick with a hundred thousand rows, and as a strip of cards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PyQt6.QtCore import QRect, QSize, Qt
+from PyQt6.QtGui import QColor, QFontMetrics, QImage, QPainter, QPaintEvent, QResizeEvent
+from PyQt6.QtWidgets import QAbstractButton, QHBoxLayout, QWidget
+
+from ui import words
+from ui.images import to_image
+from ui.records import TakeRecord
+from ui.theme import Theme, base_font
+from ui.widgets.rows import Column, RowsModel
+
+CARD_PX = 262
+
+
+def takes_model(theme: Theme) -> RowsModel[TakeRecord]:
+    """The table of takes."""
+
+    def outcome(record: TakeRecord) -> words.StateWords:
+        return words.outcome(record.outcome)
+
+    columns: tuple[Column[TakeRecord], ...] = (
+        Column("Recorded", lambda r: words.when(r.started_at), 120),
+        Column("By", lambda r: words.kind(r.kind), 78),
+        Column("Task", lambda r: words.task(r.task)),
+        Column("Outcome", lambda r: f"{outcome(r).symbol} {outcome(r).word}".strip(), 102, lambda r: outcome(r).colour),
+        Column("Length", lambda r: words.duration(r.duration_s), 70),
+    )
+    return RowsModel(theme, columns, lambda r: r.id, lambda r: f"{r.instruction}\n{r.notes}".strip() + f"\n{r.id}")
+
+
+class TakeCard(QAbstractButton):
+    """One recent take: a small picture, task, outcome, length."""
+
+    def __init__(self, record: TakeRecord, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.record = record
+        self._theme = theme
+        self._image: QImage | None = None
+        self.pixels: NDArray[np.uint8] | None = None
+        outcome = words.outcome(record.outcome)
+        self.setAccessibleName(f"Open take: {words.task(record.task)}, {outcome.word}")
+        self.setToolTip(f"{record.instruction}\n{words.when(record.started_at)} · open in the library")
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        theme.changed.connect(self.update)
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """A picture and three short lines."""
+        return QSize(CARD_PX - 8, 92)
+
+    def show_pixels(self, pixels: NDArray[np.uint8] | None) -> None:
+        """The picture, (H, W, 3)."""
+        if pixels is not None and pixels.ndim == 3:
+            self.pixels, self._image = pixels, to_image(pixels)
+            self.update()
+
+    def paintEvent(self, _event: QPaintEvent | None) -> None:  # noqa: N802
+        """Picture left, words right."""
+        colours = self._theme.colours
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        marked = self.hasFocus() or self.underMouse()
+        painter.setPen(QColor(colours.accent if marked else colours.line))
+        painter.setBrush(QColor(colours.surface))
+        painter.drawRoundedRect(self.rect().adjusted(0, 0, -1, -1), 8, 8)
+        box = QRect(7, 7, 102, self.height() - 15)
+        if self._image is not None:
+            painter.drawImage(box, self._image, _middle_4_3(self._image, box))
+        else:
+            painter.fillRect(box, QColor(colours.raised))
+        self._paint_words(painter, QRect(117, 7, self.width() - 124, self.height() - 14))
+
+    def _paint_words(self, painter: QPainter, box: QRect) -> None:
+        colours, record = self._theme.colours, self.record
+        outcome = words.outcome(record.outcome)
+        third = box.height() // 3
+        font = base_font(0.88, bold=True)
+        painter.setFont(font)
+        painter.setPen(QColor(getattr(colours, outcome.colour)))
+        label = f"{outcome.symbol} {outcome.word}" if outcome.symbol else "Not labelled"
+        painter.drawText(QRect(box.left(), box.top(), box.width(), third), Qt.AlignmentFlag.AlignVCenter, label)
+        painter.setFont(base_font(0.82))
+        painter.setPen(QColor(colours.text))
+        task = QFontMetrics(painter.font()).elidedText(
+            words.task(record.task), Qt.TextElideMode.ElideRight, box.width()
+        )
+        painter.drawText(QRect(box.left(), box.top() + third, box.width(), third), Qt.AlignmentFlag.AlignVCenter, task)
+        painter.setPen(QColor(colours.dim))
+        line = f"{words.kind(record.kind)} · {words.duration(record.duration_s)}"
+        painter.drawText(
+            QRect(box.left(), box.top() + 2 * third, box.width(), third), Qt.AlignmentFlag.AlignVCenter, line
+        )
+
+
+def _middle_4_3(image: QImage, box: QRect) -> QRect:
+    """The part of an image that fills ``box`` without distortion."""
+    size = box.size().scaled(image.size(), Qt.AspectRatioMode.KeepAspectRatio)
+    return QRect(
+        (image.width() - size.width()) // 2, (image.height() - size.height()) // 2, size.width(), size.height()
+    )
+
+
+class TakeStrip(QWidget):
+    """The newest takes, newest first, as many as there is room for.
+
+    Args:
+        opened: told the id of a card that was pressed.
+    """
+
+    def __init__(self, theme: Theme, opened: Callable[[str], None], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._opened = opened
+        self._cards: dict[str, TakeCard] = {}
+        self._row = QHBoxLayout(self)
+        self._row.setContentsMargins(0, 0, 0, 0)
+        self._row.setSpacing(8)
+        self._row.addStretch(1)
+        self.setFixedHeight(92)
+        self.setAccessibleName("Newest takes")
+
+    @property
+    def cards(self) -> dict[str, TakeCard]:
+        return self._cards
+
+    def show_takes(self, records: Sequence[TakeRecord]) -> list[TakeCard]:
+        """Show these (newest first). Returns the cards that still need a picture."""
+        fresh = []
+        cards: dict[str, TakeCard] = {}
+        for record in records:
+            old = self._cards.pop(record.id, None)
+            if old is not None and old.record == record:
+                cards[record.id] = old
+                continue
+            cards[record.id] = self._new_card(record, old)
+            if old is not None:
+                old.deleteLater()
+            fresh.append(cards[record.id])
+        for gone in self._cards.values():
+            gone.deleteLater()
+        self._cards = cards
+        for place, card in enumerate(cards.values()):
+            self._row.insertWidget(place, card)
+        self._fit()
+        return fresh
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """More room, more cards."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        room = max(1, self.width() // CARD_PX)
+        for place, card in enumerate(self._cards.values()):
+            card.setVisible(place < room)
+
+    def _new_card(self, record: TakeRecord, old: TakeCard | None) -> TakeCard:
+        card = TakeCard(record, self._theme)
+        card.clicked.connect(lambda: self._opened(record.id))
+        if old is not None:
+            card.show_pixels(old.pixels)
+        return card

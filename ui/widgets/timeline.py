@@ -1,0 +1,142 @@
+"""The scrub bar of a take: where we are, who commanded the arm, where the guard stepped in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PyQt6.QtCore import QPointF, QRect, QSize, Qt
+from PyQt6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent
+from PyQt6.QtWidgets import QAbstractSlider, QSizePolicy, QWidget
+
+from ui import words
+from ui.theme import Theme, number_font
+
+_SIDE_PX = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A stretch of the take, as shares 0..1 of its length, in a colour of the theme, and what it means."""
+
+    start: float
+    end: float
+    colour: str
+    meaning: str = ""
+
+
+class Timeline(QAbstractSlider):
+    """Its value is a row. Arrow keys, Page keys, Home and End work as on any slider; a click jumps."""
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._times_s: NDArray[np.float64] = np.zeros(0)
+        self._bands: tuple[Band, ...] = ()
+        self._marks: tuple[float, ...] = ()
+        self.setOrientation(Qt.Orientation.Horizontal)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setAccessibleName("Position in the take")
+        self.setEnabled(False)
+        theme.changed.connect(self.update)
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """A track and a line of times."""
+        return QSize(300, 46)
+
+    def set_take(self, times_s: NDArray[np.float64]) -> None:
+        """Rows of a new take (K,) in seconds; empty for none."""
+        self._times_s = times_s
+        self._bands, self._marks = (), ()
+        self.setRange(0, max(0, len(times_s) - 1))
+        self.setSingleStep(1)
+        self.setPageStep(max(1, len(times_s) // 10))
+        self.setValue(0)
+        self.setEnabled(len(times_s) > 0)
+        self.update()
+
+    def set_bands(self, bands: Sequence[Band], marks: Sequence[float] = ()) -> None:
+        """Colour stretches of the track; ``marks`` (0..1) are small ticks below it."""
+        self._bands, self._marks = tuple(bands), tuple(marks)
+        self.update()
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Jump."""
+        if event is not None:
+            self.setSliderDown(True)
+            self._jump(event.position().x())
+
+    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Drag."""
+        if event is not None and self.isSliderDown():
+            self._jump(event.position().x())
+
+    def mouseReleaseEvent(self, _event: QMouseEvent | None) -> None:  # noqa: N802
+        """Let go."""
+        self.setSliderDown(False)
+
+    def _jump(self, x: float) -> None:
+        share = (x - _SIDE_PX) / max(1, self.width() - 2 * _SIDE_PX)
+        self.setValue(round(max(0.0, min(1.0, share)) * self.maximum()))
+
+    def sliderChange(self, change: QAbstractSlider.SliderChange) -> None:  # noqa: N802
+        """Repaint for a new position."""
+        super().sliderChange(change)
+        self.setAccessibleDescription(self._position_words())
+        self.update()
+
+    def paintEvent(self, _event: QPaintEvent | None) -> None:  # noqa: N802
+        """Track, bands, marks, handle, times."""
+        colours = self._theme.colours
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        track = QRect(_SIDE_PX, 10, self.width() - 2 * _SIDE_PX, 8)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(colours.line))
+        painter.drawRoundedRect(track, 4, 4)
+        for band in self._bands:
+            painter.setBrush(QColor(getattr(colours, band.colour)))
+            left = track.left() + band.start * track.width()
+            painter.drawRect(QRect(round(left), track.top(), max(1, round((band.end - band.start) * track.width())), 8))
+        painter.setBrush(QColor(colours.bad))
+        for mark in self._marks:
+            painter.drawRect(QRect(round(track.left() + mark * track.width()), track.bottom() + 3, 2, 5))
+        if self.isEnabled():
+            self._paint_handle(painter, track)
+        painter.setFont(number_font(0.85))
+        painter.setPen(QColor(colours.dim))
+        line = QRect(_SIDE_PX, 24, track.width(), 20)
+        painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self._position_words())
+        end = words.clock_time(float(self._times_s[-1])) if len(self._times_s) else ""
+        painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, end)
+
+    def _paint_handle(self, painter: QPainter, track: QRect) -> None:
+        colours = self._theme.colours
+        share = self.value() / max(1, self.maximum())
+        centre = QPointF(track.left() + share * track.width(), track.center().y() + 0.5)
+        painter.setBrush(QColor(colours.text))
+        painter.setPen(QColor(colours.surface))
+        radius = 8.5 if self.hasFocus() else 7.0
+        painter.drawEllipse(centre, radius, radius)
+
+    def _position_words(self) -> str:
+        if not len(self._times_s):
+            return ""
+        row = min(self.value(), len(self._times_s) - 1)
+        share = row / max(1, self.maximum())
+        meaning = next((band.meaning for band in self._bands if band.start <= share <= band.end), "")
+        place = f"{words.clock_time(float(self._times_s[row]))}   row {row + 1} of {len(self._times_s)}"
+        return f"{place}   {meaning}".rstrip()
+
+
+def bands_of(codes: NDArray[np.float32], looks: dict[int, tuple[str, str]]) -> list[Band]:
+    """Stretches of equal code (T,), in order; ``looks`` is (colour, meaning) by code, codes without one are left out."""
+    if not len(codes):
+        return []
+    edges = np.flatnonzero(np.diff(codes)) + 1
+    starts, ends = np.concatenate([[0], edges]), np.concatenate([edges, [len(codes)]])
+    found = ((int(codes[a]), a / len(codes), b / len(codes)) for a, b in zip(starts, ends, strict=True))
+    return [Band(float(a), float(b), *looks[code]) for code, a, b in found if code in looks]

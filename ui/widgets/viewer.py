@@ -1,0 +1,215 @@
+"""One take, opened: pictures of all cameras, the scrub bar and the signals, always at the same instant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PyQt6.QtCore import QElapsedTimer, QTimer
+from PyQt6.QtWidgets import QVBoxLayout, QWidget
+
+from ui.bridge import Bridge
+from ui.theme import Theme
+from ui.widgets.chooser import Chooser
+from ui.widgets.plots import Line, Plot, axis_groups
+from ui.widgets.timeline import Timeline, bands_of
+from ui.widgets.wall import PictureWall, picture_streams
+from workbench.core.errors import WorkbenchError
+from workbench.services.library import TakeView
+
+_PLAY_MS = 33
+_AUTHORITY = {1: ("busy", "you steered"), 2: ("good", "the policy drove")}
+_FLAGS: tuple[str, ...] = ("authority", "guard")
+_SIGNALS: tuple[str, ...] = ("observation.state", "action")
+Signal = tuple[NDArray[np.float64], NDArray[np.float32], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Signals:
+    """Everything drawn as lines, by stream, and the authority and guard flags."""
+
+    vectors: dict[str, Signal]
+    flags: dict[str, Signal]
+
+
+class TakeViewer(QWidget):
+    """Reads pictures in the background, newest wish first: a fast scrub skips pictures instead of queueing them."""
+
+    def __init__(self, bridge: Bridge, theme: Theme, failed: Callable[[WorkbenchError], None]) -> None:
+        super().__init__()
+        self._bridge = bridge
+        self._failed = failed
+        self._view: TakeView | None = None
+        self._signals = _Signals({}, {})
+        self._reading = False
+        self._wanted = -1
+        self.shown_row = -1
+        self.wall = PictureWall(theme)
+        self.timeline = Timeline(theme)
+        self.plot = Plot(theme, "Signals of the take", "seconds")
+        self.groups = Chooser()
+        self.groups.setAccessibleName("Signals to draw")
+        self._clock = QElapsedTimer()
+        self._clock_start_s = 0.0
+        self._timer = QTimer(self)
+        self._timer.setInterval(_PLAY_MS)
+        self._timer.timeout.connect(self._play_on)
+        self.finished: Callable[[], None] = lambda: None
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(6)
+        column.addWidget(self.wall, 5)
+        column.addWidget(self.timeline)
+        column.addWidget(self.plot, 3)
+        self.timeline.valueChanged.connect(self._moved)
+        self.groups.currentIndexChanged.connect(self._draw)
+        self.plot.on_seek(self.seek)
+
+    # one take -------------------------------------------------------------------------------------------------------
+
+    @property
+    def view(self) -> TakeView | None:
+        return self._view
+
+    @property
+    def playing(self) -> bool:
+        return self._timer.isActive()
+
+    def show_take(self, view: TakeView | None) -> None:
+        """Open a take (or none). Its first picture and its signals come in the background."""
+        self.pause()
+        self._view = view
+        self._signals = _Signals({}, {})
+        self.shown_row = self._wanted = -1
+        self.wall.set_streams(picture_streams(view.streams, depth=True) if view else [])
+        self.timeline.set_take(view.row_times_s if view else np.zeros(0))
+        self.plot.show_lines(())
+        self.plot.set_cursor(None)
+        if view is not None:
+            self._want(0)
+            self._bridge.run_in_background(
+                lambda: _read_signals(view), lambda s: self._show_signals(view, s), self._failed, lane="pictures"
+            )
+
+    def play(self) -> None:
+        """Play at the speed it was recorded, from the start if at the end."""
+        if self._view is None or not len(self._view.row_times_s):
+            return
+        if self.timeline.value() >= self.timeline.maximum():
+            self.timeline.setValue(0)
+        self._clock_start_s = float(self._view.row_times_s[self.timeline.value()])
+        self._clock.start()
+        self._timer.start()
+
+    def pause(self) -> None:
+        """Stay at the present picture."""
+        self._timer.stop()
+
+    def step(self, rows: int) -> None:
+        """Some pictures on or back."""
+        self.pause()
+        self.timeline.setValue(self.timeline.value() + rows)
+
+    def seek(self, time_s: float) -> None:
+        """Go to the row nearest to a time."""
+        if self._view is not None and len(self._view.row_times_s):
+            self.timeline.setValue(int(np.argmin(np.abs(self._view.row_times_s - time_s))))
+
+    # moving ---------------------------------------------------------------------------------------------------------
+
+    def _play_on(self) -> None:
+        if self._view is None:
+            return
+        now_s = self._clock_start_s + self._clock.elapsed() / 1e3
+        row = int(np.searchsorted(self._view.row_times_s, now_s, side="right")) - 1
+        self.timeline.setValue(max(0, row))
+        if row >= self.timeline.maximum():
+            self.pause()
+            self.finished()
+
+    def _moved(self, row: int) -> None:
+        if self._view is None or not len(self._view.row_times_s):
+            return
+        self.plot.set_cursor(float(self._view.row_times_s[min(row, len(self._view.row_times_s) - 1)]))
+        self._want(row)
+
+    def _want(self, row: int) -> None:
+        self._wanted = row
+        view = self._view
+        if self._reading or view is None or row < 0 or row >= len(view.row_times_s):
+            return
+        self._reading = True
+        names = list(self.wall.tiles)
+
+        def read() -> dict[str, NDArray[Any] | None]:
+            return {name: view.picture(name, row) for name in names}
+
+        self._bridge.run_in_background(
+            read, lambda pictures: self._arrived(view, row, pictures), self._unreadable, lane="pictures"
+        )
+
+    def _arrived(self, view: TakeView, row: int, pictures: dict[str, NDArray[Any] | None]) -> None:
+        self._reading = False
+        if view is self._view:
+            for name, pixels in pictures.items():
+                self.wall.tiles[name].show_pixels(pixels, "No picture at this moment")
+            self.shown_row = row
+        if self._wanted != row or view is not self._view:
+            self._want(self._wanted)
+
+    def _unreadable(self, error: WorkbenchError) -> None:
+        self._reading = False
+        self.pause()
+        self._failed(error)
+
+    # signals --------------------------------------------------------------------------------------------------------
+
+    def _show_signals(self, view: TakeView, signals: _Signals) -> None:
+        if view is not self._view:
+            return
+        self._signals = signals
+        self._show_flags(view)
+        titles = list(axis_groups(next(iter(signals.vectors.values()))[2])) if signals.vectors else []
+        present = self.groups.currentText()
+        self.groups.blockSignals(True)
+        self.groups.clear()
+        self.groups.addItems(titles)
+        if present in titles:
+            self.groups.setCurrentText(present)
+        self.groups.blockSignals(False)
+        self.groups.setEnabled(bool(titles))
+        self._draw()
+        self.plot.set_cursor(float(view.row_times_s[self.timeline.value()]) if len(view.row_times_s) else None)
+
+    def _draw(self) -> None:
+        title = self.groups.currentText()
+        lines = []
+        for dashed, stream in enumerate(_SIGNALS):
+            if stream not in self._signals.vectors:
+                continue
+            times_s, values, axes = self._signals.vectors[stream]
+            for place, index in enumerate(axis_groups(axes).get(title, [])):
+                name = axes[index].removeprefix("ee.") + (" sent" if dashed else "")
+                lines.append(Line(name, times_s, values[:, index], place, bool(dashed)))
+        nothing = "This take has pictures only" if self._view is not None and not lines else ""
+        self.plot.show_lines(tuple(lines), nothing)
+
+    def _show_flags(self, view: TakeView) -> None:
+        flags = self._signals.flags
+        bands = bands_of(flags["authority"][1][:, 0], _AUTHORITY) if "authority" in flags else []
+        marks: list[float] = []
+        if "guard" in flags and len(view.row_times_s):
+            times_s, values, _ = flags["guard"]
+            end_s = max(float(view.row_times_s[-1]), 1e-9)
+            marks = [float(t / end_s) for t in times_s[values[:, 0] > 0] if 0 <= t <= end_s]
+        self.timeline.set_bands(bands, marks[:: max(1, len(marks) // 300)])
+
+
+def _read_signals(view: TakeView) -> _Signals:
+    """In the background: whole vector streams, a few hundred kilobytes."""
+    vectors = {name: view.signal(name) for name in _SIGNALS if name in view.streams}
+    flags = {name: view.signal(name) for name in _FLAGS if name in view.streams}
+    return _Signals(vectors, flags)

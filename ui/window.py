@@ -1,0 +1,288 @@
+"""The window: a rail of pages, menus from the command table, and one timer that keeps everything truthful."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from PyQt6.QtCore import QSize, Qt, QTimer, pyqtSignal
+from PyQt6.QtGui import QCloseEvent
+from PyQt6.QtWidgets import QLabel, QMainWindow, QStackedWidget, QToolBar, QToolButton, QWidget
+
+from ui import words
+from ui.actions import MENUS, Actions, Situation
+from ui.bridge import Bridge
+from ui.desk import Desk
+from ui.pages.page import Page
+from ui.theme import Theme, ThemeChoice
+from ui.widgets.icons import icon
+from workbench.core.bus import Bus
+from workbench.core.errors import WorkbenchError
+from workbench.core.events import JobProgressed
+from workbench.services.jobs import Jobs
+from workbench.services.library import Library
+from workbench.services.station import Station, StationStatus
+
+PAGES: tuple[tuple[str, str], ...] = (
+    ("record", "ui.pages.record:RecordPage"),
+    ("library", "ui.pages.library:LibraryPage"),
+    ("train", "ui.pages.train:TrainPage"),
+    ("drive", "ui.pages.drive:DrivePage"),
+)
+_TICK_MS = 100
+_MAKE_PAGES_AFTER_MS = 400
+_THEMES = {"view.system": ThemeChoice.SYSTEM, "view.light": ThemeChoice.LIGHT, "view.dark": ThemeChoice.DARK}
+_log = logging.getLogger(__name__)
+
+StationMaker = Callable[[], Station]
+
+
+class Window(QMainWindow):
+    """Shows at once; the station starts in the background. ``closed`` is emitted when nothing is left running.
+
+    Args:
+        make_station: builds the (not yet started) station; called in the background, may raise WorkbenchError.
+    """
+
+    closed = pyqtSignal()
+
+    def __init__(self, home: Path, bus: Bus, theme: Theme, make_station: StationMaker) -> None:
+        super().__init__()
+        self._make_station = make_station
+        self._made: Station | None = None
+        self._closing = False
+        self.bridge = Bridge(bus)
+        self.actions_ = Actions(self)
+        self.desk = Desk(home, bus, self.bridge, theme, self.actions_, self.go)
+        self.pages: dict[str, Page] = {}
+        self._stack = QStackedWidget()
+        self.setCentralWidget(self._stack)
+        self.setWindowTitle("CLAP Workbench")
+        self.setMinimumSize(1024, 640)
+        self.resize(1280, 720)
+        self._make_menus()
+        self._make_rail()
+        self._make_status_bar()
+        self._bind()
+        self._listeners = self.bridge.listeners()
+        self._listeners.on(JobProgressed, self._job_progressed)
+        theme.changed.connect(self._restyle)
+        self._restyle()
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self.refresh)
+        self._timer.start(_TICK_MS)
+        self.go("record")
+
+    # parts ----------------------------------------------------------------------------------------------------------
+
+    def _make_menus(self) -> None:
+        bar = self.menuBar()
+        for title, ids in MENUS:
+            menu = bar.addMenu(title) if bar is not None else None
+            if menu is not None:
+                menu.setToolTipsVisible(True)
+                self.actions_.fill(menu, ids)
+
+    def _make_rail(self) -> None:
+        self._rail = QToolBar("Pages")
+        self._rail.setObjectName("rail")
+        self._rail.setMovable(False)
+        self._rail.setIconSize(QSize(30, 30))
+        self._rail.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+        self._rail.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
+        for name, _ in PAGES:
+            self._rail.addAction(self.actions_[f"page.{name}"])
+        self.addToolBar(Qt.ToolBarArea.LeftToolBarArea, self._rail)
+        for button in self._rail.findChildren(QToolButton):
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            if button.defaultAction() is not None:
+                button.setAccessibleName(f"Page {button.text()}")
+
+    def _make_status_bar(self) -> None:
+        self._station_words = QLabel("◔ The station is starting")
+        self._job_words = QLabel("")
+        bar = self.statusBar()
+        if bar is not None:
+            bar.setSizeGripEnabled(False)
+            bar.addWidget(self._station_words)
+            bar.addPermanentWidget(self._job_words)
+
+    def _bind(self) -> None:
+        for name, _ in PAGES:
+            self.actions_.bind(f"page.{name}", lambda name=name: self.go(name))  # type: ignore[misc]
+        for command, choice in _THEMES.items():
+            self.actions_.bind(command, lambda choice=choice: self.desk.theme.choose(choice))  # type: ignore[misc]
+        self.actions_.bind("view.next_theme", self._next_theme)
+        self.actions_.bind("app.quit", lambda: QTimer.singleShot(0, self.close))
+        self.actions_.bind("app.retry", self.start_station)
+        self.actions_.bind("drive.stop", self._stop_arm)
+
+    # pages ----------------------------------------------------------------------------------------------------------
+
+    def go(self, name: str, handed: str = "") -> None:
+        """Show a page, making it if this is the first time."""
+        page = self._page(name)
+        self._stack.setCurrentWidget(page)
+        page.setFocus(Qt.FocusReason.OtherFocusReason)
+        for other, _ in PAGES:
+            self.actions_[f"page.{other}"].setChecked(other == name)
+        if handed:
+            page.handed(handed)
+        self.refresh()
+
+    @property
+    def page(self) -> Page | None:
+        """The page on screen."""
+        shown = self._stack.currentWidget()
+        return shown if isinstance(shown, Page) else None
+
+    def make_all_pages(self) -> None:
+        """Make the pages not visited yet, one per turn of the event loop."""
+        missing = [name for name, _ in PAGES if name not in self.pages]
+        if missing and not self._closing:
+            self._page(missing[0])
+            QTimer.singleShot(0, self.make_all_pages)
+
+    def _page(self, name: str) -> Page:
+        if name not in self.pages:
+            module, _, maker = dict(PAGES)[name].partition(":")
+            page: Page = getattr(importlib.import_module(module), maker)(self.desk)
+            self.pages[name] = page
+            self._stack.addWidget(page)
+            if self.desk.library is not None:
+                page.opened()
+            if self.desk.running:
+                page.station_started()
+        return self.pages[name]
+
+    # life -----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the library and start the station, both in the background."""
+        self._open_home()
+        self.start_station()
+        QTimer.singleShot(_MAKE_PAGES_AFTER_MS, self.make_all_pages)
+
+    def start_station(self) -> None:
+        """Start the station; on failure the page says why and F5 tries again."""
+        self._say_station("◔ The station is starting")
+
+        def work() -> Station:
+            station = self._make_station()
+            self._made = station  # closing must find it even while it is starting
+            station.start()
+            return station
+
+        self.bridge.run_in_background(work, self._station_started, self._station_failed, lane="orders")
+
+    def _open_home(self) -> None:
+        home, bus = self.desk.home, self.desk.bus
+
+        def opened(library: Library) -> None:
+            self.desk.library = library
+            self.bridge.run_in_background(lambda: Jobs(home, bus), jobs_opened, self._failed, lane="jobs")
+
+        def jobs_opened(jobs: Jobs) -> None:
+            self.desk.jobs = jobs
+            for page in self.pages.values():
+                page.opened()
+
+        self.bridge.run_in_background(lambda: Library(home, bus), opened, self._failed, lane="shelf")
+
+    def _station_started(self, station: Station) -> None:
+        self.desk.station = station
+        self.desk.running = True
+        kind = "Simulated station" if station.settings.simulated else station.settings.station
+        self._say_station(f"● {kind} runs")
+        for page in self.pages.values():
+            page.station_started()
+        self.refresh()
+
+    def _station_failed(self, error: WorkbenchError) -> None:
+        self._say_station("▲ The station did not start · F5 tries again")
+        if self.page is not None:
+            self.page.notice.error(WorkbenchError(error.what, error.next_step or "Press F5 to try again"))
+
+    def _failed(self, error: WorkbenchError) -> None:
+        if self.page is not None:
+            self.page.notice.error(error)
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:  # noqa: N802
+        """Stop everything in the background, then really close. A take in progress is kept."""
+        if event is None or self._closing:
+            return
+        event.ignore()
+        self._closing = True
+        self._timer.stop()
+        self._say_station("◔ Closing: holding the arm and saving")
+        for page in self.pages.values():
+            page.close_page()
+        self._listeners.close()
+
+        def work() -> None:
+            if self._made is not None:
+                self._made.close()
+
+        self.bridge.run_in_background(work, lambda _none: self._closed(), lambda _error: self._closed(), lane="orders")
+
+    def _closed(self) -> None:
+        self.desk.station = None
+        self.desk.running = False
+        self.bridge.close()
+        self.hide()
+        self.closed.emit()
+
+    # the tick -------------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Ten times a second: the page on screen gets the newest status, and commands are enabled to fit."""
+        page, station = self.page, self.desk.station
+        if page is None:
+            return
+        status = station.status() if station is not None and self.desk.running else None
+        if status is not None:
+            page.show_status(status)
+        self.actions_.refresh(page.situation(self._base(page, status)))
+
+    def _base(self, page: Page, status: StationStatus | None) -> Situation:
+        if status is None:
+            return Situation(page=page.name)
+        return Situation(
+            page=page.name,
+            running=True,
+            simulated=status.simulated,
+            recorder=status.recorder.state,
+            driver=status.driver.state,
+        )
+
+    def _stop_arm(self) -> None:
+        page = self.page
+        if page is not None:
+            page.order(lambda station: station.stop(), lane="urgent")
+
+    def _job_progressed(self, event: JobProgressed) -> None:
+        state = words.job_state(event.state)
+        share = f" {100 * event.step // event.steps} %" if event.state == "running" and event.steps else ""
+        self._job_words.setText(f"{state.symbol} {words.stage(event.stage)}: {state.word.lower()}{share}")
+
+    def _say_station(self, text: str) -> None:
+        self._station_words.setText(text)
+
+    def _next_theme(self) -> None:
+        dark = self.desk.theme.colours.name == "dark"
+        self.desk.theme.choose(ThemeChoice.LIGHT if dark else ThemeChoice.DARK)
+
+    def _restyle(self) -> None:
+        colours = self.desk.theme.colours
+        for name, _ in PAGES:
+            self.actions_[f"page.{name}"].setIcon(icon(name, colours.dim, colours.accent))
+        for command, choice in _THEMES.items():
+            self.actions_[command].setChecked(choice is self.desk.theme.choice)
+
+
+def status_bar_words(window: Window) -> str:
+    """What the status bar says, for tests and screen readers."""
+    bar: QWidget | None = window.statusBar()
+    return " ".join(label.text() for label in bar.findChildren(QLabel)) if bar is not None else ""
