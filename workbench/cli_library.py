@@ -11,7 +11,7 @@ from typing import Any
 from storage.layout import Home
 from storage.records import EpisodeRecord
 from workbench.cli_output import Output
-from workbench.cli_verbs import Verb, no_arguments
+from workbench.cli_verbs import Verb, no_arguments, positive
 from workbench.core.types import EpisodeKind, Outcome
 from workbench.services.devices import examine_all, list_devices
 from workbench.services.library import Library
@@ -168,14 +168,17 @@ def describe(record: EpisodeRecord) -> dict[str, Any]:
 
 def _import_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, help="folder or file of the recordings")
-    parser.add_argument("--format", help="default: found out from what is there")
+    parser.add_argument("--format", default="", help="default: found out from what is there")
+    parser.add_argument("--max-side", type=positive, metavar="PX", help="reduce larger pictures to this longer side")
 
 
 def _import(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     with output.progress(f"importing {options.path.name}") as step, Library(_home(options)) as library:
-        ids = library.import_from(options.path, options.format, step)
-    output.say(f"{len(ids)} takes imported")
-    return {"episodes": ids}
+        report = library.import_from(options.path, options.format, step, max_side_px=options.max_side)
+    for name, reason in report.skipped:
+        output.say(f"{name} was left out: {reason}")
+    output.say(f"{len(report.ids)} takes imported, {len(report.known)} were here already")
+    return {"episodes": report.ids, "known": report.known, "skipped": [list(pair) for pair in report.skipped]}
 
 
 def _devices(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:

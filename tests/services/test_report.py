@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from storage.layout import Home
 from tests.services.learnable import write_reach
+from workbench.services.blocks import Block, Card, Drawn, Page, Section
 from workbench.services.figures import bar_chart, film_strip, heat_map, interval_bar, line_chart
 from workbench.services.library import Library
-from workbench.services.report import Block, Card, Drawn, Page, Section, array_blocks, facts, render, strip_block
+from workbench.services.report import facts, render, strip_block
+from workbench.services.report_arrays import array_blocks, own_item_matrix
 
 
 def page_of(*blocks: Block, title: str = "title") -> str:
@@ -77,10 +79,23 @@ def test_bars_of_nothing_used_are_flat_not_broken() -> None:
 
 
 def test_arrays_of_a_run_become_charts(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", token_usage=np.arange(64.0), similarity=np.eye(16), deep=np.zeros((2, 2, 2)))
-    blocks = {block.caption: block for block in array_blocks(tmp_path / "a.npz")}
-    assert set(blocks) == {"token usage", "similarity"}
-    assert blocks["token usage"].svg and blocks["similarity"].picture
+    rng = np.random.default_rng(0)
+    chunks = rng.normal(size=(6, 8, 7)).cumsum(axis=1)
+    arrays = {"code_counts": np.arange(64), "station.per_step_mm": np.arange(8.0), "deep": np.zeros((2, 2, 2))}
+    np.savez(tmp_path / "a.npz", **arrays, **{"station.true": chunks, "station.decoded": chunks + 0.1})
+    blocks = array_blocks(tmp_path / "a.npz")
+    assert len(blocks) == 3
+    for block in blocks:
+        assert len(list(ElementTree.fromstring(block.svg))) > 3
+
+
+@pytest.mark.parametrize("windows", [1, 30, 400])
+def test_a_perfect_alignment_is_a_dark_diagonal(windows: int) -> None:
+    """Windows with equal token strings share one gallery item; every row must still meet its own column."""
+    tokens = np.random.default_rng(1).integers(0, 3, (windows, 4))
+    gallery, own = np.unique(tokens, axis=0, return_inverse=True)
+    square = own_item_matrix(np.eye(len(gallery))[own.reshape(-1)], tokens, most=20)
+    assert np.array_equal(square, np.eye(len(square))) and len(square) == min(20, len(gallery))
 
 
 @pytest.mark.parametrize("pictures", [1, 8, 200])

@@ -26,6 +26,7 @@ from workbench.services.lockstep import LockstepJob, run_batch
 from workbench.services.machine import PROJECT, command_line, machine, versions
 
 HUMAN_SEED, NEW_SEED = 200_000, 400_000
+IMPORTED_SIDE_PX = 320  # their pictures are only looked at here; the actions are what is learned from
 SHARED_DATA = PROJECT.parent / "shared" / "data"
 
 
@@ -112,14 +113,7 @@ class Demo:
     # steps ----------------------------------------------------------------------------------------------------------
 
     def _record_demonstrations(self) -> None:
-        plan, every = self._plan, self._plan.randomised_share
-        jobs = []
-        for k in range(plan.demonstrations):
-            task = plan.tasks[k % len(plan.tasks)]
-            lap = k // len(plan.tasks)
-            randomised = int((lap + 1) * every) > int(lap * every)  # evenly spread, the same for every task
-            jobs.append(LockstepJob("demonstration", task, self.story.seed + k, randomised=randomised))
-        self._record("demonstrations", jobs)
+        self._record("demonstrations", demonstration_jobs(self._plan, self.story.seed))
 
     def _record_human(self) -> None:
         tasks = (*self._plan.tasks, self._plan.new_task)
@@ -148,15 +142,19 @@ class Demo:
         self._teller.note(f"{chapter}: {len(kept)} takes")
 
     def _import_real(self) -> None:
-        found: list[str] = []
         for path in self._real_sources():
             with self._teller.progress(f"importing {path.name}") as step, Library(self._home.path) as library:
                 try:
-                    found += library.import_from(path, progress=step)
+                    report = library.import_from(path, progress=step, max_side_px=IMPORTED_SIDE_PX)
                 except WorkbenchError as error:
                     self._note(f"{path.name} was not imported: {error}")
-        self.story.episodes["imported"] = tuple(found)
-        self._teller.note(f"imported: {len(found)} takes")
+                    continue
+            for name, reason in report.skipped:
+                self._note(f"{path.name}, {name} was left out: {reason}")
+        with Library(self._home.path) as library:
+            imported = tuple(sorted(record.id for record in library.episodes(kind=EpisodeKind.IMPORTED)))
+        self.story.episodes["imported"] = imported
+        self._teller.note(f"imported: {len(imported)} takes")
 
     def _real_sources(self) -> list[Path]:
         """The path that was given, or the robot recordings that lie beside the project, if any."""
@@ -243,6 +241,16 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "ntp": ("act_vae", "vd_vae"),
     "rf": ("act_vae", "vd_vae", "ntp"),
 }
+
+
+def demonstration_jobs(plan: DemoPlan, seed: int) -> list[LockstepJob]:
+    """Demonstrations of all old tasks in turn, looks changed at the plan's share, the same for every task."""
+    jobs = []
+    for k in range(plan.demonstrations):
+        lap, share = k // len(plan.tasks), plan.randomised_share
+        changed = int((lap + 1) * share) > int(lap * share)
+        jobs.append(LockstepJob("demonstration", plan.tasks[k % len(plan.tasks)], seed + k, randomised=changed))
+    return jobs
 
 
 def _show(step: Callable[[int, int], None], status: JobStatus) -> None:

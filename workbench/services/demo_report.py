@@ -9,25 +9,14 @@ from typing import Any
 from storage.layout import Home
 from workbench.core.files import write_json
 from workbench.core.types import Outcome
+from workbench.services.blocks import Block, Card, Drawn, Page, Section, Styled
 from workbench.services.demo import Story
 from workbench.services.evaluation import Rate, pooled
 from workbench.services.figures import PALETTE, interval_bar
 from workbench.services.finetune import Receipt, receipts
 from workbench.services.jobs import Jobs
 from workbench.services.library import Library
-from workbench.services.report import (
-    Block,
-    Card,
-    Drawn,
-    Page,
-    Section,
-    Styled,
-    facts,
-    machine_section,
-    strip_block,
-    training_blocks,
-    write_page,
-)
+from workbench.services.report import facts, machine_section, strip_block, training_blocks, write_page
 
 _ALIGNMENT = (
     "Two pictures, now and a little later, are read as tokens of the same book, for robot and human video alike. "

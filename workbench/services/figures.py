@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from workbench.core.types import Image
 
 PALETTE = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2")
+_INK = 'class="axis" stroke-width="4.5" opacity="0.45"'
 Series = tuple[Sequence[float], Sequence[float]]  # (x, y)
 
 
@@ -85,6 +86,32 @@ def interval_bar(rate: float, low: float, high: float, *, colour: str = PALETTE[
         f'<circle cx="{x0 + span * rate:.1f}" cy="9" r="5" fill="{colour}"/>',
     ]
     return _svg(width, 18, body)
+
+
+def path_panels(true: NDArray[np.float64], told: Mapping[str, NDArray[np.float64]], *, panel: int = 165) -> str:
+    """Panels, one per path: the true one in grey, others in colour, seen along the axis they vary least on.
+
+    Args:
+        true: (P, H, 3) positions relative to the start, m; ``told`` the same shape by name.
+    """
+    body = []
+    for number, path in enumerate(true):
+        group = {"": path, **{name: values[number] for name, values in told.items()}}
+        points = np.concatenate([np.zeros((1, 3)), *group.values()])
+        axes = np.sort(np.argsort(np.ptp(points, axis=0))[1:])
+        low, high = points[:, axes].min(axis=0), points[:, axes].max(axis=0)
+        scale = (panel - 28) / max(float((high - low).max()), 1e-6)
+        for index, (name, values) in enumerate(group.items()):
+            flat = (np.concatenate([np.zeros((1, 3)), values])[:, axes] - low) * scale
+            dots = " ".join(f"{number * panel + 12 + x:.1f},{panel - 14 - y:.1f}" for x, y in flat)
+            look = f'stroke="{PALETTE[index - 1]}" stroke-width="1.8"' if name else _INK
+            body.append(f'<polyline points="{dots}" fill="none" {look}/>')
+        widest = f"{1000 * float((high - low).max()):.0f} mm"
+        body.append(_text(number * panel + panel / 2, panel - 2, widest, "middle"))
+    for index, name in enumerate(told):
+        body.append(f'<rect x="{12 + 120 * index}" y="3" width="10" height="4" fill="{PALETTE[index]}"/>')
+        body.append(_text(26 + 120 * index, 9, name, "start"))
+    return _svg(panel * len(true), panel + 4, body)
 
 
 class _Box:

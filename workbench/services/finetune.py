@@ -42,7 +42,7 @@ class Material:
         parent: the model it starts from.
         episodes: ids of the new takes.
         replay: ids of takes the parent knew, still on disk.
-        takes_per_task, old_tasks: number of new takes by task; tasks the parent was trained on.
+        takes_per_task, old_tasks: number of new takes by task; tasks the parent was shown by robot.
         warnings: sentences a person should read before starting.
     """
 
@@ -104,9 +104,9 @@ def gather(home: Path, base: str | None = None, episodes: Sequence[str] | None =
     replay = tuple(i for i in sorted(seen) if i in records and records[i].kind == EpisodeKind.TELEOP)
     counts = Counter(records[i].task if i in records else "" for i in chosen)
     instructions = {r.task: r.instruction for r in records.values() if r.id in set(chosen)}
-    return Material(
-        parent, chosen, replay, MappingProxyType(dict(counts)), parent.tasks, _warnings(counts, instructions, replay)
-    )
+    shown = tuple(dict.fromkeys(records[i].task for i in replay))  # a task only seen in human clips is still new
+    warnings = _warnings(counts, instructions, replay)
+    return Material(parent, chosen, replay, MappingProxyType(dict(counts)), shown or parent.tasks, warnings)
 
 
 def start(jobs: Jobs, material: Material, preset: str = "station", **changes: Any) -> str:

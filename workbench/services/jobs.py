@@ -184,7 +184,8 @@ class Jobs:
         pid = int(read_json(path)["pid"])
         try:
             process = psutil.Process(pid)
-            ours = process.status() != psutil.STATUS_ZOMBIE and any(Path(part).name == run_id for part in process.cmdline())
+            ours = any(Path(part).name == run_id for part in process.cmdline())
+            ours = ours and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return None
         return pid if ours else None

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from storage.catalog import Catalog
 from storage.episode import Episode
-from storage.interop import FORMATS
+from storage.importing import ImportReport, ImportSettings
+from storage.interop import import_takes
 from storage.layout import Home
 from storage.records import EpisodeRecord
 from workbench.core.bus import Bus
@@ -184,21 +185,21 @@ class Library:
         found = [str(record.kind) for record in self._catalog.episodes()]
         return {str(kind): found.count(str(kind)) for kind in EpisodeKind}
 
-    def import_from(self, path: Path, form: str | None = None, progress: Progress = lambda d, t: None) -> list[str]:
-        """Copy foreign recordings below ``path`` in as takes of kind ``imported``. Blocks. Returns the new ids."""
-        if not path.exists():
-            raise WorkbenchError(f"{path} does not exist", "Give the folder or file of the recordings")
-        formats = FORMATS.all()
-        if form is not None and form not in formats:
-            raise NotFoundError.of("format", form, formats)
-        for name, plugin in formats.items():
-            reader = plugin.build(plugin.config())
-            if form in (None, name) and reader.detect(path):
-                ids: list[str] = reader.import_takes(path, self._home, progress)
-                self.sync()
-                self._changed(*ids)
-                return ids
-        raise WorkbenchError(f"{path} is in no format that can be imported", "Known: " + ", ".join(sorted(formats)))
+    def import_from(
+        self, path: Path, kind: str = "", progress: Progress | None = None, *, max_side_px: int | None = None
+    ) -> ImportReport:
+        """Copy foreign recordings below ``path`` in as takes of kind ``imported``. Blocks.
+
+        Args:
+            kind: the format's name; "" finds it out.
+            max_side_px: larger pictures are reduced to this longer side; None keeps them as they are.
+
+        The report names new takes, those imported before, and what was left out and why.
+        """
+        report = import_takes(path, self._home, progress, kind=kind, settings=ImportSettings(max_side_px))
+        self.sync()
+        self._changed(*report.ids)
+        return report
 
     def _changed(self, *episode_ids: str) -> None:
         self._bus.publish(LibraryChanged(tuple(episode_ids)))

@@ -6,7 +6,6 @@ A page is plain values (cards, sections, blocks); the template turns them into H
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,65 +17,16 @@ from models.stages import TITLES
 from storage.layout import Home
 from workbench.core.files import read_json, write_atomic
 from workbench.core.types import Image
-from workbench.services.figures import bar_chart, film_strip, heat_map, line_chart
+from workbench.services.blocks import Block, Page, Section
+from workbench.services.figures import film_strip, line_chart
 from workbench.services.jobs import Jobs
 from workbench.services.library import TakeView
 from workbench.services.machine import machine, versions
+from workbench.services.report_arrays import array_blocks
 
 TEMPLATES = Path(__file__).parent / "templates"
 STRIP_PICTURES = 8
 _NOT_CURVES = frozenset({"seconds", "lr", "step"})
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One big number at the top."""
-
-    label: str
-    value: str
-    hint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """A table cell that is an inline SVG made by ``figures``."""
-
-    svg: str
-
-
-@dataclass(frozen=True, slots=True)
-class Styled:
-    """A table cell with a style class of the template."""
-
-    text: str
-    style: str
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One figure or table. ``shape``: "" half a row, ``wide`` a whole one, ``square`` small and sharp."""
-
-    caption: str = ""
-    picture: str = ""
-    svg: str = ""
-    columns: tuple[str, ...] = ()
-    rows: tuple[tuple[Any, ...], ...] = ()
-    shape: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    title: str
-    intro: str = ""
-    blocks: tuple[Block, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    title: str
-    subtitle: str
-    cards: tuple[Card, ...] = ()
-    sections: tuple[Section, ...] = field(default=())
 
 
 def render(page: Page) -> str:
@@ -124,20 +74,6 @@ def training_blocks(jobs: Jobs, folder: Path, run_id: str) -> tuple[Block, ...]:
     for path in sorted(folder.glob("*.npz")):
         blocks += array_blocks(path)
     return tuple(blocks)
-
-
-def array_blocks(path: Path) -> list[Block]:
-    """A chart for every array of a report file: bars for vectors, a map for matrices."""
-    blocks = []
-    with np.load(path, allow_pickle=False) as arrays:
-        for name in arrays.files:
-            values = np.asarray(arrays[name])
-            words = name.replace("_", " ")
-            if values.ndim == 1 and 1 < len(values) <= 1024 and values.dtype.kind in "fiu":
-                blocks.append(Block(words, svg=bar_chart(values.astype(np.float64))))
-            elif values.ndim == 2 and max(values.shape) <= 512 and values.dtype.kind in "fiu":
-                blocks.append(Block(words, picture=heat_map(values.astype(np.float64)), shape="square"))
-    return blocks
 
 
 def strip_block(view: TakeView, caption: str, stream: str = "", pictures: int = STRIP_PICTURES) -> Block | None:

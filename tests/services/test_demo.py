@@ -1,0 +1,54 @@
+"""The plan of the unattended story and the summary of what happened, without running it (tests/walk does)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hardware.sim.tasks import DEMONSTRATED, NEW_TASK, TASKS
+from models.recipes import PRESETS
+from workbench.core.errors import NotFoundError
+from workbench.services.demo import Story, demonstration_jobs, summary
+from workbench.services.demo_plan import PLANS, demo_plan
+from workbench.services.evaluation import Rate
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_every_plan_can_be_carried_out(plan) -> None:
+    assert set(plan.tasks) <= set(DEMONSTRATED) and plan.new_task in TASKS and plan.new_task not in plan.tasks
+    for stage in PRESETS[plan.preset]:
+        PRESETS[plan.preset][stage].with_(**plan.changes.get(stage, {}))
+    PRESETS[plan.preset]["rf"].with_(**plan.changes.get("finetune", {}))
+    assert json.dumps(Story(plan, 0, "home").to_json())
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_demonstrations_are_spread_evenly_and_never_repeat_a_scene(plan) -> None:
+    jobs = demonstration_jobs(plan, seed=3)
+    assert len(jobs) == plan.demonstrations and len({job.seed for job in jobs}) == len(jobs)
+    counts = [sum(job.task == task for job in jobs) for task in plan.tasks]
+    assert max(counts) - min(counts) <= 1
+    changed = sum(job.randomised for job in jobs) / len(jobs)
+    assert changed == pytest.approx(plan.randomised_share, abs=max(0.05, len(plan.tasks) / len(jobs)))
+
+
+def test_an_unknown_size_is_answered_with_the_nearest() -> None:
+    with pytest.raises(NotFoundError, match="quick"):
+        demo_plan("quik")
+
+
+def test_the_summary_counts_what_the_story_holds() -> None:
+    story = Story(PLANS["tiny"], 7, str(Path("home")))
+    story.episodes = {"demonstrations": ("a", "b"), "new": ("c",), "human": ("d",), "imported": ()}
+    story.trials = {"before": ("e",), "after": ("f", "g")}
+    story.before = {"x": Rate.of(1, 2), NEW_TASK: Rate.of(0, 2)}
+    story.after = {"x": Rate.of(2, 2), NEW_TASK: Rate.of(1, 2)}
+    story.seconds = {"one": 1.5, "two": 2.0}
+    told = summary(story)
+    assert told["episodes"] == {"human": 1, "teleop": 3, "imported": 0, "rollout": 3}
+    assert told["success"]["x"]["before"] == {"success": 0.5, "n": 2, "interval": [0.0945, 0.9055]}
+    assert told["success"][NEW_TASK]["new"] is True
+    assert told["seconds"]["total"] == 3.5
+    assert json.loads(json.dumps(told)) == told
