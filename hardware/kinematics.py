@@ -30,7 +30,8 @@ class MujocoKinematics:
         if model.nq != len(joints):
             raise WorkbenchError(f"the kinematic model has {model.nq} coordinates for {len(joints)} joints")
         self._configuration = mink.Configuration(model)
-        self._site = site
+        self._model, self._data = model, mujoco.MjData(model)
+        self._site_id = int(model.site(site).id)
         self._iterations = iterations
         self._low, self._high = model.jnt_range[:, 0].copy(), model.jnt_range[:, 1].copy()
         self._task = mink.FrameTask(site, "site", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-3)
@@ -38,9 +39,11 @@ class MujocoKinematics:
 
     def pose(self, joints_rad: Vector) -> tuple[Vector, Vector]:
         """(3,) position in m and (4,) quaternion w x y z of the tool."""
-        self._configuration.update(np.asarray(joints_rad, dtype=np.float64))
-        frame = self._configuration.get_transform_frame_to_world(self._site, "site")
-        return np.array(frame.translation()), np.array(frame.rotation().wxyz)
+        self._data.qpos[:] = joints_rad
+        mujoco.mj_kinematics(self._model, self._data)
+        quaternion = np.zeros(4)
+        mujoco.mju_mat2Quat(quaternion, self._data.site_xmat[self._site_id])
+        return self._data.site_xpos[self._site_id].copy(), quaternion
 
     def solve(self, seed_rad: Vector, position_m: Vector, quaternion_wxyz: Vector) -> Vector:
         """(N,) joint positions whose tool pose is closest to the wanted one; the seed if that is not finite."""

@@ -108,8 +108,8 @@ class HumanHand:
         if self._phase in (Phase.SINK, Phase.GRASP):
             return np.array([grasp[0], grasp[1], max(grasp[2], 0.014)])
         if self._phase in (Phase.LOWER, Phase.RELEASE):
-            return place
-        return self._start + np.array([0.08, 0.0, 0.0])
+            return np.asarray(place)
+        return np.asarray(self._start + np.array([0.08, 0.0, 0.0]))
 
     def _advance(self, world: World, thing: Vector, goal: Vector, seconds: float) -> None:
         """Go to the next phase when this one has reached its end; open and close the fingers."""

@@ -22,7 +22,7 @@ from workbench.core.ring import Ring
 from workbench.core.types import ArmCommand, ArmState, Pose, StreamSpec
 
 SOCKET, KEY_FILE, CAMERAS_FILE = "words.sock", "words.key", "cameras.json"
-ARM_STATE = StreamSpec("arm.state", (20,), "float64", unit="SI", rate_hz=200.0)
+ARM_STATE = StreamSpec("arm.state", (21,), "float64", unit="SI", rate_hz=200.0)
 ARM_COMMAND = StreamSpec("arm.command", (8,), "float64", unit="SI", rate_hz=100.0)
 SCENE_NAMES = (*OBJECTS, *TARGETS)
 SCENE = StreamSpec("scene", (len(SCENE_NAMES), 3), "float64", unit="m", rate_hz=50.0)
@@ -55,7 +55,6 @@ class RemoteStation:
         self._rings: dict[str, Ring] = {}
         self._words: Connection | None = None
         self._lock = threading.Lock()
-        self._held = False
 
     def reset(self, task: str, seed: int, actor: str = "robot", look: str = "") -> None:
         """Lay the table anew; ``look`` "randomised" draws another robot's look."""
@@ -92,7 +91,7 @@ class RemoteStation:
             raise DeviceError("the simulated arm does not answer", "Restart the station")
         values = frame.data
         pose = Pose(values[13:16].copy(), values[16:20].copy())
-        mode = "position" if frame.gap_before == 0 else "hold"
+        mode = "position" if values[20] == 0.0 else "hold"
         return ArmState(frame.t_device_ns, frame.t_host_ns, values[:6], values[6:12], float(values[12]), pose, mode)
 
     def arm_command(self, command: ArmCommand) -> None:

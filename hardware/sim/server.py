@@ -1,0 +1,309 @@
+"""The simulated station in real time: physics at the wall clock, one drawing thread per camera, one for words.
+
+Runs as a process or a thread of its own. Everything it shares lies in one folder (see ``remote.py``): a ring per
+picture stream, rings for arm state, arm command and scene, a socket for words with its key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import secrets
+import threading
+import time
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardware.sim.hand import HumanHand
+from hardware.sim.look import Look
+from hardware.sim.remote import (
+    ARM_COMMAND,
+    ARM_STATE,
+    CAMERAS_FILE,
+    KEY_FILE,
+    SCENE,
+    SCENE_NAMES,
+    SOCKET,
+    ring_path,
+)
+from hardware.sim.render import SceneRenderer
+from hardware.sim.world import World
+from workbench.core.clock import Pacer
+from workbench.core.errors import WorkbenchError
+from workbench.core.events import Failed
+from workbench.core.files import write_json
+from workbench.core.link import Link
+from workbench.core.ring import Ring
+from workbench.core.types import StreamSpec
+
+_TICK_S = 0.005
+_MOST_BEHIND_S = 0.1
+_TRUTH_EVERY_NS = 33_000_000
+_PATH_LIMIT = 100
+
+
+class Clockwork:
+    """The world at the wall clock, with its lock. ``tick`` runs in one thread, the words in others."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.world = World(seed)
+        self.lock = threading.Lock()
+        self._rings = {spec.name: Ring.create(ring_path(folder, spec.name), spec) for spec in (ARM_STATE, SCENE)}
+        self._commands = Ring.create(ring_path(folder, ARM_COMMAND.name), ARM_COMMAND)
+        self._taken = 0
+        self._expires_ns: int | None = None
+        self._hand: HumanHand | None = None
+        self._hand_done = False
+        self._truth: list[tuple[int, Any]] = []
+        self._now_ns = time.monotonic_ns()
+
+    def tick(self) -> None:
+        """Bring the world to the present and publish what it measures."""
+        with self.lock:
+            now_ns = time.monotonic_ns()
+            passed_s = min((now_ns - self._now_ns) / 1e9, _MOST_BEHIND_S)
+            self._now_ns = now_ns
+            self._follow(now_ns)
+            self._move_hand(passed_s, now_ns)
+            self.world.step(passed_s)
+            state = np.concatenate([np.atleast_1d(part) for part in self.world.arm()])
+            scene = self.world.scene()
+        held = 1.0 if self._expires_ns is None else 0.0
+        self._write(ARM_STATE.name, np.append(state, held), now_ns)
+        if self._rings[ARM_STATE.name].written % 4 == 0:
+            nowhere = np.full(3, np.nan)
+            self._write(SCENE.name, np.stack([scene.get(name, nowhere) for name in SCENE_NAMES]), now_ns)
+
+    def _write(self, stream: str, item: Any, now_ns: int) -> None:
+        ring = self._rings[stream]
+        ring.write(item, sequence=ring.written, t_device_ns=now_ns, t_host_ns=now_ns)
+
+    def _follow(self, now_ns: int) -> None:
+        """Take the newest command; hold when it has expired or says so."""
+        if self._commands.written > self._taken:
+            self._taken = self._commands.written
+            frame = self._commands.latest()
+            if frame is not None and frame.data[7] == 0.0 and frame.t_host_ns >= now_ns:
+                self.world.command(frame.data[:6], float(frame.data[6]))
+                self._expires_ns = frame.t_host_ns
+            elif frame is not None:
+                self._hold()
+        if self._expires_ns is not None and now_ns > self._expires_ns:
+            self._hold()
+
+    def _hold(self) -> None:
+        self.world.hold()
+        self._expires_ns = None
+
+    def _move_hand(self, seconds: float, now_ns: int) -> None:
+        if self._hand is None:
+            return
+        self._hand.step(self.world, seconds)
+        if not self._truth or now_ns - self._truth[-1][0] >= _TRUTH_EVERY_NS:
+            self._truth.append((now_ns, self._hand.true_pose()))
+        if self._hand.done:
+            self._hand, self._hand_done = None, True
+
+    def reset(self, task: str, seed: int, actor: str = "robot", look: str = "") -> None:
+        with self.lock:
+            self._hand, self._expires_ns = None, None
+            self.world.reset(task, seed, actor=actor, look=Look.randomised(seed) if look == "randomised" else None)
+
+    def succeeded(self, task: str) -> bool:
+        with self.lock:
+            return self.world.succeeded(task)
+
+    def scene(self) -> dict[str, Any]:
+        with self.lock:
+            return dict(self.world.scene())
+
+    def actor(self) -> str:
+        return self.world.actor
+
+    def start_hand(self, task: str, seed: int) -> None:
+        with self.lock:
+            self._hand, self._hand_done, self._truth = HumanHand(task, seed), False, []
+
+    def stop_hand(self) -> None:
+        with self.lock:
+            self._hand, self._hand_done = None, True
+            self.world.let_go()
+
+    def hand_done(self) -> bool:
+        return self._hand_done
+
+    def hand_truth(self) -> tuple[Any, Any]:
+        with self.lock:
+            times = np.array([t_ns for t_ns, _ in self._truth], dtype=np.int64)
+            return times, np.array([pose for _, pose in self._truth], dtype=np.float64).reshape(-1, 8)
+
+    def close(self) -> None:
+        for ring in (*self._rings.values(), self._commands):
+            ring.close()
+
+
+class Eye:
+    """One camera: draws at its rate in its own thread; exposures it had no time for leave a gap in the sequence."""
+
+    def __init__(self, clockwork: Clockwork, folder: Path, entry: dict[str, Any]) -> None:
+        self._clockwork, self._entry = clockwork, entry
+        camera, size = entry["camera"], (entry["height"], entry["width"])
+        rate_hz = float(entry["rate_hz"])
+        spec = StreamSpec(f"rgb.{camera}", (*size, 3), "uint8", rate_hz=rate_hz)
+        self._rgb = Ring.create(ring_path(folder, spec.name), spec)
+        self._depth: Ring | None = None
+        if entry["depth"]:
+            spec = StreamSpec(f"depth.{camera}", size, "uint16", "mm", rate_hz)
+            self._depth = Ring.create(ring_path(folder, spec.name), spec)
+        self.described = threading.Event()
+        self.description: dict[str, Any] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        """Draw until ``stop``; the renderer lives and dies in this thread."""
+        entry = self._entry
+        renderer = SceneRenderer(entry["camera"], entry["width"], entry["height"], entry["depth"])
+        try:
+            self._describe(renderer)
+            period_ns = 1e9 / float(entry["rate_hz"])
+            start_ns, last = time.monotonic_ns(), -1
+            while not stop.is_set():
+                due = math.floor((time.monotonic_ns() - start_ns) / period_ns)
+                if due > last:
+                    self._expose(renderer, due, due - last - 1)
+                    last = due
+                else:
+                    stop.wait(max(0.0, start_ns + (last + 1) * period_ns - time.monotonic_ns()) / 1e9)
+        finally:
+            renderer.close()
+            self.close()
+
+    def _describe(self, renderer: SceneRenderer) -> None:
+        entry = self._entry
+        with self._clockwork.lock:
+            snapshot = self._clockwork.world.snapshot()
+        optics = {"color": renderer.intrinsics()} | ({"depth": renderer.intrinsics()} if entry["depth"] else {})
+        pose = renderer.pose(snapshot).tolist() if entry["camera"] == "front" else None
+        self.description = {**entry, "serial": f"sim-{entry['camera']}", "intrinsics": optics, "pose": pose}
+        self.described.set()
+
+    def _expose(self, renderer: SceneRenderer, sequence: int, missed: int) -> None:
+        with self._clockwork.lock:
+            t_ns, snapshot = time.monotonic_ns(), self._clockwork.world.snapshot()
+        rgb, depth = renderer.render(snapshot)
+        stamps = {"sequence": sequence, "t_device_ns": t_ns, "t_host_ns": t_ns, "gap_before": missed}
+        if self._depth is not None and depth is not None:
+            self._depth.write(depth, **stamps)
+        self._rgb.write(rgb, **stamps)
+
+    def close(self) -> None:
+        self._rgb.close()
+        if self._depth is not None:
+            self._depth.close()
+
+
+class Words:
+    """Answers requests of ``RemoteStation`` over a socket that only holders of the key file can speak to."""
+
+    def __init__(self, folder: Path, clockwork: Clockwork) -> None:
+        self._address = str(folder / SOCKET)
+        if len(self._address) > _PATH_LIMIT:
+            raise WorkbenchError(f"the folder name {folder} is too long for a socket", "Use a shorter folder")
+        self._key = secrets.token_bytes(32)
+        handle = os.open(folder / KEY_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(self._key)
+        self._key_file = folder / KEY_FILE
+        self._clockwork = clockwork
+        self._listener = Listener(self._address, "AF_UNIX", authkey=self._key)
+        self._clients: list[Connection] = []
+
+    def run(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError, EOFError):  # a stranger without the key, or the wake-up of ``close``
+                client = self._listener.accept()
+                self._clients.append(client)
+                threading.Thread(target=self._converse, args=(client,), name="sim-words-client", daemon=True).start()
+
+    def _converse(self, client: Connection) -> None:
+        with contextlib.suppress(OSError, EOFError):  # the other side has hung up
+            while True:
+                word, values = client.recv()
+                client.send(self._answer(word, values))
+
+    def _answer(self, word: str, values: dict[str, Any]) -> tuple[str, Any]:
+        known = ("reset", "succeeded", "scene", "actor", "start_hand", "stop_hand", "hand_done", "hand_truth")
+        if word not in known:
+            return "error", (f"the simulated station does not know '{word}'", "")
+        try:
+            return "answer", getattr(self._clockwork, word)(**values)
+        except WorkbenchError as error:
+            return "error", (error.what, error.next_step)
+        except Exception as error:
+            return "error", (f"'{word}' failed: {type(error).__name__}: {error}", "See the log")
+
+    def close(self) -> None:
+        """Wake the listening thread (its ``stop`` is set by now) and hang up."""
+        with contextlib.suppress(OSError, EOFError):
+            Client(self._address, "AF_UNIX", authkey=self._key).close()
+
+    def hang_up(self) -> None:
+        self._listener.close()
+        for client in self._clients:
+            client.close()
+        self._key_file.unlink(missing_ok=True)
+
+
+def main(link: Link, folder: str, seed: int, cameras: list[dict[str, Any]]) -> None:
+    """Run until the parent says stop or goes away.
+
+    Args:
+        folder: an empty folder of this user's, best below ``runtime_directory()``; left empty again.
+        cameras: each {camera, width, height, rate_hz, depth}.
+
+    Answers the request ``ready`` once pictures, arm and words can be had.
+    """
+    place = Path(folder)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stop = threading.Event()
+    clockwork = Clockwork(place, seed)
+    eyes = [Eye(clockwork, place, {"depth": False, "rate_hz": 30.0, **entry}) for entry in cameras]
+    words = Words(place, clockwork)
+
+    def guarded(name: str, work: Any) -> threading.Thread:
+        def run() -> None:
+            try:
+                work(stop)
+            except Exception as error:
+                link.publish(Failed(name, f"{type(error).__name__}: {error}"))
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    threads = [guarded("sim-physics", lambda stop: _run_physics(clockwork, stop))]
+    threads += [guarded(f"sim-camera-{number}", eye.run) for number, eye in enumerate(eyes)]
+    listening = guarded("sim-words", words.run)
+    try:
+        for eye in eyes:
+            eye.described.wait(60.0)
+        write_json(place / CAMERAS_FILE, [eye.description for eye in eyes if eye.described.is_set()])
+        while link.serve_pending({"ready": lambda: True}, 0.2):
+            pass
+    finally:
+        stop.set()
+        words.close()
+        for thread in (*threads, listening):
+            thread.join(5.0)
+        words.hang_up()
+        clockwork.close()
+        (place / CAMERAS_FILE).unlink(missing_ok=True)
+
+
+def _run_physics(clockwork: Clockwork, stop: threading.Event) -> None:
+    pacer = Pacer(1.0 / _TICK_S)
+    while pacer.wait(stop):
+        clockwork.tick()
