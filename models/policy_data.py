@@ -87,12 +87,13 @@ class PolicyData:
         nothing = torch.zeros(len(windows.take_W))
         if not vd_vae or recipe.human_share <= 0 or not windows.train.count("human"):
             return torch.full((len(nothing), tokens), -1), nothing
-        tokens_WN, confidence_W, known_W = align.gather_labels(home, vd_vae, windows, tokens)
-        trusted = known_W & windows.is_human_W & (confidence_W >= recipe.confidence_min) & (tokens_WN >= 0).all(dim=1)
+        tokens_WN, confidence_W = align.label(home, vd_vae, windows)
+        readable_W = windows.is_human_W & (tokens_WN >= 0).all(dim=1) & (confidence_W > 0)
+        trusted = readable_W & (confidence_W >= recipe.confidence_min)
         if not bool(trusted.any()):
             return tokens_WN, nothing
         share_W = confidence_W / confidence_W[trusted].mean().clamp_min(1e-6)
-        return tokens_WN, torch.where(trusted, recipe.human_weight * share_W.clamp_max(_MOST_TRUST), nothing)
+        return tokens_WN.clone(), torch.where(trusted, recipe.human_weight * share_W.clamp_max(_MOST_TRUST), nothing)
 
 
 def physical(windows: Windows, batch: Batch, actions_BHA: Tensor) -> Tensor:
