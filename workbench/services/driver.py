@@ -266,7 +266,7 @@ class Driver:
         measured = state.vector()
         allowed = self._vector(verdict.command) if verdict else measured
         wanted_vector = self._vector(wanted) if wanted else np.full_like(measured, np.nan)
-        bits = sum(1 << reason.bit for reason in verdict.reasons) if verdict else 0
+        bits = verdict.bits if verdict else 0
         items = {
             "observation.state": measured,
             "action.wanted": wanted_vector,
