@@ -40,7 +40,7 @@ def make_story(seed: int) -> Story:
     colour = list(COLOURS)[rng.integers(len(COLOURS))]
     goal = list(GOALS)[rng.integers(len(GOALS))]
     start, thing, target = (np.append(rng.uniform(-0.15, 0.15, 2), z) for z in (0.12, 0.02, 0.03))
-    over_thing, over_target = thing + [0, 0, 0.08], target + [0, 0, 0.08]
+    over_thing, over_target = (place + np.array([0, 0, 0.08]) for place in (thing, target))
     legs = [(start, over_thing, 1), (over_thing, thing, 1), (thing, thing, 0), (thing, over_thing, 0)]
     legs += [(over_thing, over_target, 0), (over_target, target, 0), (target, target, 1), (target, over_target, 1)]
     path, gripper = [start], [1.0]
