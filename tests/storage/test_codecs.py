@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -64,3 +67,20 @@ def test_the_choice_keeps_depth_lossless_and_small_colour_unsmeared() -> None:
         assert codec_from_json(codec_to_json(codec)) == codec
     with pytest.raises(CorruptTakeError):
         codec_from_json({"name": "pickle"})
+
+
+REAL = Path(__file__).parents[2].parent / "shared" / "data" / "realsense_f200_apc"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the RealSense recordings are not present")
+def test_real_depth_and_colour() -> None:
+    depth = imagecodecs.png_decode((REAL / "frame-000003.depth.png").read_bytes()).astype(np.uint16)
+    spec = StreamSpec("observation.depth.front", depth.shape, "uint16", unit="mm")
+    codec = choose_codec(spec, "jpeg", 95)
+    payload = codec.encode(depth)
+    np.testing.assert_array_equal(codec.decode(payload, depth.shape, depth.dtype), depth)
+    assert len(payload) < depth.nbytes / 3
+    color = imagecodecs.png_decode((REAL / "frame-000003.color.png").read_bytes())[..., :3].copy()
+    codec = choose_codec(StreamSpec("observation.images.front", color.shape, "uint8"), "jpeg", 95)
+    error = codec.decode(codec.encode(color), color.shape, color.dtype).astype(float) - color
+    assert 10 * np.log10(255**2 / np.mean(error**2)) > 36
