@@ -223,7 +223,7 @@ class DrivePage(Page):
         station = self.desk.station
         if station is None:
             return
-        self.wall.show_streams(station.streams, depth=False)
+        self.wall.show_streams(station.streams, depth=True)
         fill_chooser(self.tasks, [(words.task(name), name) for name, _ in self.desk.tasks()], self.desk.task or None)
         self._reset.setVisible(station.settings.simulated)
 

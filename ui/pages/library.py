@@ -101,15 +101,18 @@ class LibraryPage(Page):
 
     def _take_side(self) -> QWidget:
         frame, column = card()
-        column.addWidget(self.title)
+        head = row(self.title)
+        head.addStretch(1)
+        head.addWidget(CommandButton(self.desk.actions, "library.check", words="Check"))
+        column.addLayout(head)
         column.addWidget(self.facts)
         column.addWidget(self.viewer, 1)
         actions = self.desk.actions
         play = CommandButton(actions, "library.play")
         back = CommandButton(actions, "library.back", words="◀")
         forward = CommandButton(actions, "library.forward", words="▶")
-        check = CommandButton(actions, "library.check", words="Check")
-        line: QHBoxLayout = row(back, play, forward, self.viewer.groups, check)
+        line: QHBoxLayout = row(back, play, forward, self.viewer.groups)
+        line.setStretch(3, 1)
         column.addLayout(line)
         self.note.setPlaceholderText("Note: what was special about this take? Enter saves it")
         self.note.setAccessibleName("Note of the take")
@@ -256,7 +259,7 @@ class LibraryPage(Page):
         self.title.setText(words.task(record.task).capitalize() + more)
         outcome = words.outcome(record.outcome)
         label_words = f"{outcome.symbol} {outcome.word}" if outcome.symbol else "not labelled"
-        parts = (words.kind(record.kind), label_words, words.duration(record.duration_s), words.when(record.started_at))
+        parts = (words.kind(record.kind), label_words, words.duration(record.duration_s))
         sentence = f"“{record.instruction}” · " if record.instruction else ""
         self.facts.setText(sentence + " · ".join(parts))
         if not self.note.hasFocus():

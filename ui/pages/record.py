@@ -96,10 +96,9 @@ class RecordPage(Page):
         column.addLayout(
             row(CommandButton(actions, "record.keep", words="Label later"), CommandButton(actions, "record.discard"))
         )
-        self._sim_play = CommandButton(actions, "record.play", words="Let the simulation do it")
-        self._sim_reset = CommandButton(actions, "record.reset")
-        column.addWidget(self._sim_play)
-        column.addWidget(self._sim_reset)
+        self._sim_play = CommandButton(actions, "record.play", words="Simulate")
+        self._sim_reset = CommandButton(actions, "record.reset", words="New table")
+        column.addLayout(row(self._sim_play, self._sim_reset))
         return frame
 
     def _steer_card(self) -> QFrame:

@@ -11,7 +11,7 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PyQt6.QtCore import Qt
-from PyQt6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ui.theme import Theme, base_font
 
@@ -51,6 +51,7 @@ class Plot(QWidget):
         self._theme = theme
         self._x_label = x_label
         self._lines: tuple[Line, ...] = ()
+        self._title = ""
         self._sought: Callable[[float], None] | None = None
         self._plot = pg.PlotWidget()
         self._plot.setMenuEnabled(False)
@@ -59,7 +60,9 @@ class Plot(QWidget):
         self._cursor = pg.InfiniteLine(movable=False)
         self._cursor.setVisible(False)
         self._words = pg.TextItem(anchor=(0.5, 0.5))
-        self._legend = self._plot.addLegend(offset=(-8, 6), labelTextSize="9pt", colCount=3)
+        self._legend = QLabel()
+        self._legend.setTextFormat(Qt.TextFormat.RichText)
+        self._legend.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         item = self._plot.getPlotItem()
         item.hideButtons()
         item.setMouseEnabled(x=False, y=False)
@@ -68,7 +71,9 @@ class Plot(QWidget):
         self._plot.scene().sigMouseClicked.connect(self._clicked)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._plot)
+        layout.setSpacing(0)
+        layout.addWidget(self._legend)
+        layout.addWidget(self._plot, 1)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumHeight(96)
         self.setAccessibleName(name)
@@ -82,7 +87,7 @@ class Plot(QWidget):
     def show_lines(self, lines: tuple[Line, ...], title: str = "") -> None:
         """Replace all curves."""
         self._lines = lines
-        self._plot.getPlotItem().setTitle(title or None, color=self._theme.colours.dim, size="9pt")
+        self._title = title
         self._redraw()
 
     def set_cursor(self, x: float | None) -> None:
@@ -98,11 +103,23 @@ class Plot(QWidget):
     def _redraw(self) -> None:
         item = self._plot.getPlotItem()
         item.clear()
-        self._legend.clear()
         for line in self._lines:
-            item.plot(line.x, line.y, pen=self._pen(line), name=line.name, connect="finite")
+            item.plot(line.x, line.y, pen=self._pen(line), connect="finite")
         item.addItem(self._cursor, ignoreBounds=True)
         item.enableAutoRange()
+        self._legend.setText(self._legend_words())
+
+    def _legend_words(self) -> str:
+        """Names in the colours of their lines; dashed lines share the colour of the line they belong to."""
+        series = self._theme.colours.series
+        names = [
+            f'<span style="color:{series[line.colour % len(series)]}">━ </span>{line.name}'
+            for line in self._lines
+            if not line.dashed
+        ]
+        if any(line.dashed for line in self._lines):
+            names.append("┅ dashed: sent to the arm")
+        return " &nbsp; ".join(names) or self._title
 
     def _pen(self, line: Line) -> Any:
         series = self._theme.colours.series
@@ -121,8 +138,6 @@ class Plot(QWidget):
             axis.setTextPen(colours.dim)
             axis.setTickFont(base_font(0.8))
         item.setLabel("bottom", self._x_label, color=colours.dim)
-        self._legend.setLabelTextColor(colours.text)
-        self._legend.setBrush(pg.mkBrush(colours.surface + "cc"))
         self._redraw()
 
     def _clicked(self, event: Any) -> None:

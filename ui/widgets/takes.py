@@ -30,7 +30,7 @@ def takes_model(theme: Theme) -> RowsModel[TakeRecord]:
         Column("By", lambda r: words.kind(r.kind), 78),
         Column("Task", lambda r: words.task(r.task)),
         Column("Outcome", lambda r: f"{outcome(r).symbol} {outcome(r).word}".strip(), 102, lambda r: outcome(r).colour),
-        Column("Length", lambda r: words.duration(r.duration_s), 70),
+        Column("Length", lambda r: words.duration(r.duration_s), 82),
     )
     return RowsModel(theme, columns, lambda r: r.id, lambda r: f"{r.instruction}\n{r.notes}".strip() + f"\n{r.id}")
 
