@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware.arm import ARMS, Kinematics
-from hardware.kinematics import MujocoKinematics
-from hardware.sim.link import SimStation, find
-from hardware.sim.model import ARM_JOINTS, TOOL_SITE, arm_model
-from hardware.sim.world import HOME_TOOL_M, stance
+from hardware.sim.station import SimStation, find
 from workbench.core.errors import DeviceError
 from workbench.core.registry import Plugin
 from workbench.core.types import ArmCommand, ArmState
+
+_JOINTS = 6
+
+
+def _stance() -> Any:
+    """The part that needs the simulator; listing the kinds of arms must not."""
+    return importlib.import_module("hardware.sim.stance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +36,15 @@ class SimulatedArm:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._station: SimStation | None = None
-        self._home_rad = stance(HOME_TOOL_M)
 
     @property
     def joints(self) -> int:
-        return len(ARM_JOINTS)
+        return _JOINTS
 
     @property
     def home_rad(self) -> NDArray[np.float64]:
-        return self._home_rad.copy()
+        home: NDArray[np.float64] = _stance().home_stance()
+        return home
 
     def connect(self) -> None:
         if self._station is None:
@@ -57,7 +63,8 @@ class SimulatedArm:
         self._reach().arm_hold()
 
     def kinematics(self) -> Kinematics:
-        return MujocoKinematics(arm_model(), TOOL_SITE, ARM_JOINTS)
+        solver: Kinematics = _stance().arm_kinematics()
+        return solver
 
     def close(self) -> None:
         station, self._station = self._station, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hardware.camera import CAMERAS, CameraInfo, CameraShot
-from hardware.sim.link import Feed, find
+from hardware.sim.station import Feed, find
 from workbench.core.errors import DeviceError
 from workbench.core.registry import Plugin
 from workbench.core.types import StreamSpec

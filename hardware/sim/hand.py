@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.sim.scenery import FINGER_FAR_M, FINGER_NEAR_M, THUMB_FAR_M, THUMB_NEAR_M
+from hardware.sim.stance import TOOL_DOWN_WXYZ
 from hardware.sim.tasks import OBJECTS, sim_task
-from hardware.sim.world import TOOL_DOWN_WXYZ, World
+from hardware.sim.world import World
 
 Vector = NDArray[np.float64]
 WIDEST_M = 0.085
@@ -81,10 +82,11 @@ class HumanHand:
         return np.concatenate([self._position, turn, [self._gap / WIDEST_M]])
 
     def step(self, world: World, seconds: float) -> None:
-        """Move the hand on by ``seconds``. The caller steps the world's physics itself, afterwards."""
+        """Let ``seconds`` pass for the hand and for the world: do not step the world besides."""
         while seconds > 1e-9:
             part = min(seconds, _MOST_STEP_S)
             self._live(world, part)
+            world.step(part)
             seconds -= part
         world.move_hand(self._parts())
 

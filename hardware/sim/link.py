@@ -9,53 +9,24 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware.camera import CameraInfo
+from hardware.sim.exposure import Exposure
 from hardware.sim.look import Look
-from hardware.sim.remote import Exposure, RemoteStation
+from hardware.sim.remote import RemoteStation
 from hardware.sim.render import SceneRenderer
+from hardware.sim.station import LOCAL, find, forget, register
 from hardware.sim.world import Snapshot, World
 from workbench.core.clock import LockstepClock
 from workbench.core.errors import DeviceError
 from workbench.core.types import ArmCommand, ArmState, Pose
 
-LOCAL = "local:"
+__all__ = ["LocalFeed", "LocalStation", "RemoteStation", "find"]
 _WAITING = 16  # exposures a slow reader may be behind before it loses the oldest
-
-
-class Feed(Protocol):
-    """One camera's pictures. Made, read and closed in one thread."""
-
-    @property
-    def info(self) -> CameraInfo: ...
-
-    def read(self, timeout_s: float) -> Exposure | None: ...
-
-    def close(self) -> None: ...
-
-
-class SimStation(Protocol):
-    """What a simulated plug-in may ask of its station."""
-
-    @property
-    def address(self) -> str: ...
-
-    def feed(self, camera: str, width: int, height: int, depth: bool, rate_hz: float) -> Feed: ...
-
-    def arm_state(self) -> ArmState: ...
-
-    def arm_command(self, command: ArmCommand) -> None: ...
-
-    def arm_hold(self) -> None: ...
-
-    def scene(self) -> Mapping[str, NDArray[np.float64]]: ...
-
-    def close(self) -> None: ...
 
 
 class LocalStation:
@@ -74,7 +45,7 @@ class LocalStation:
         self._sequence = 0
         self._expires_ns: int | None = None
         self._closed = False
-        _STATIONS[self.address] = self
+        register(self)
 
     def reset(self, task: str, seed: int, actor: str = "robot", look: Look | None = None) -> None:
         """``World.reset`` under the lock; the last command no longer counts."""
@@ -149,7 +120,7 @@ class LocalStation:
         with self.lock:
             self._closed = True
             feeds, self._feeds = self._feeds, []
-        _STATIONS.pop(self.address, None)
+        forget(self.address)
         for feed in feeds:
             feed.end()
 
@@ -193,15 +164,3 @@ class LocalFeed:
     def close(self) -> None:
         self._station.detach(self)
         self._renderer.close()
-
-
-_STATIONS: dict[str, LocalStation] = {}
-
-
-def find(address: str) -> LocalStation | RemoteStation:
-    """The station at ``local:<n>`` or in a folder. Raises DeviceError when nothing runs there."""
-    if address.startswith(LOCAL):
-        if address not in _STATIONS:
-            raise DeviceError(f"no simulated station runs at '{address}'", "Start the station first")
-        return _STATIONS[address]
-    return RemoteStation(Path(address))

@@ -6,7 +6,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.camera import CameraInfo
+from hardware.sim.exposure import Exposure
 from hardware.sim.tasks import OBJECTS, TARGETS
 from workbench.core.errors import DeviceError, WorkbenchError
 from workbench.core.files import read_json
@@ -32,16 +32,6 @@ _POLL_S = 0.001
 
 def ring_path(folder: Path, stream: str) -> Path:
     return folder / f"{stream}.ring"
-
-
-@dataclass(frozen=True, slots=True)
-class Exposure:
-    """One picture of one simulated camera; ``depth`` in mm or None. ``t_ns`` is the station's clock."""
-
-    sequence: int
-    t_ns: int
-    rgb: NDArray[np.uint8]
-    depth: NDArray[np.uint16] | None
 
 
 class RemoteStation:

@@ -68,8 +68,10 @@ class Clockwork:
             passed_s = min((now_ns - self._now_ns) / 1e9, _MOST_BEHIND_S)
             self._now_ns = now_ns
             self._follow(now_ns)
-            self._move_hand(passed_s, now_ns)
-            self.world.step(passed_s)
+            if self._hand is None:
+                self.world.step(passed_s)
+            else:
+                self._move_hand(self._hand, passed_s, now_ns)
             state = np.concatenate([np.atleast_1d(part) for part in self.world.arm()])
             scene = self.world.scene()
         held = 1.0 if self._expires_ns is None else 0.0
@@ -99,13 +101,11 @@ class Clockwork:
         self.world.hold()
         self._expires_ns = None
 
-    def _move_hand(self, seconds: float, now_ns: int) -> None:
-        if self._hand is None:
-            return
-        self._hand.step(self.world, seconds)
+    def _move_hand(self, hand: HumanHand, seconds: float, now_ns: int) -> None:
+        hand.step(self.world, seconds)
         if not self._truth or now_ns - self._truth[-1][0] >= _TRUTH_EVERY_NS:
-            self._truth.append((now_ns, self._hand.true_pose()))
-        if self._hand.done:
+            self._truth.append((now_ns, hand.true_pose()))
+        if hand.done:
             self._hand, self._hand_done = None, True
 
     def reset(self, task: str, seed: int, actor: str = "robot", look: str = "") -> None:

@@ -10,20 +10,15 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.kinematics import MujocoKinematics
 from hardware.sim import look as looks
 from hardware.sim import placement
 from hardware.sim.look import Look
-from hardware.sim.model import ARM_ACTUATORS, ARM_JOINTS, GRIPPER, TIMESTEP_S, TOOL_SITE, arm_model, station_model
+from hardware.sim.model import ARM_ACTUATORS, ARM_JOINTS, GRIPPER, TIMESTEP_S, TOOL_SITE, station_model
 from hardware.sim.scenery import DISTRACTORS, HAND_PARTS
+from hardware.sim.stance import HOME_TOOL_M, home_stance, parked_stance, stance
 from hardware.sim.tasks import OBJECTS, TARGETS, sim_task
 
 Vector = NDArray[np.float64]
-TOOL_DOWN_WXYZ = (0.0, 1.0, 0.0, 0.0)
-HOME_TOOL_M = (0.44, 0.0, 0.22)
-PARKED_TOOL_M = (0.30, 0.0, 0.52)
-_PARKED_TILT_RAD = 0.75  # so that the wrist camera looks over the table instead of at the arm's own base
-_ELBOW_UP_RAD = (2.83, -1.45, 1.95, -2.07, -1.57, 1.26)
 _DRIVER_RANGE_RAD = 0.8
 _AWAY_M = (-2.0, 0.0, -2.0)
 
@@ -68,7 +63,7 @@ class World:
         self.task = ""
         self.actor = "robot"
         self.in_play: tuple[str, ...] = ()
-        self.home_rad = stance(HOME_TOOL_M)
+        self.home_rad = home_stance()
         self.reset("red_cube_to_white_plate", seed)
 
     @property
@@ -92,9 +87,8 @@ class World:
         self._clear_table()
         for name, (x, y, yaw) in layout.items():
             self._put(name, x, y, yaw)
-        stand = self.home_rad if actor == "robot" else parked_stance()
-        if actor == "robot":
-            stand = stance(tuple(np.array(HOME_TOOL_M) + rng.uniform(-0.02, 0.02, 3)))
+        start = tuple(np.array(HOME_TOOL_M) + rng.uniform(-0.02, 0.02, 3))
+        stand = stance(start) if actor == "robot" else parked_stance()
         self._data.qpos[self._arm_qpos] = stand
         self.command(stand, 1.0)
         mujoco.mj_forward(self._model, self._data)
@@ -228,14 +222,3 @@ class World:
         geom = int(self._model.geom(name).id)
         pairs = self._data.contact.geom[: self._data.ncon]
         return any(geom in pair and (int(pair[0]) in self._pads or int(pair[1]) in self._pads) for pair in pairs)
-
-
-def stance(tool_m: tuple[float, ...], quaternion_wxyz: tuple[float, ...] = TOOL_DOWN_WXYZ) -> Vector:
-    """Elbow-up joint positions (6,) with the gripper, pointing down unless told otherwise, at a position in m."""
-    kinematics = MujocoKinematics(arm_model(), TOOL_SITE, ARM_JOINTS)
-    return kinematics.solve(np.array(_ELBOW_UP_RAD), np.array(tool_m), np.array(quaternion_wxyz))
-
-
-def parked_stance() -> Vector:
-    """Where the arm waits while a person works: drawn back, its camera over the table."""
-    return stance(PARKED_TOOL_M, (0.0, np.cos(_PARKED_TILT_RAD / 2), 0.0, np.sin(_PARKED_TILT_RAD / 2)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hardware.sim.link import SimStation, find
 from hardware.sim.operator import ScriptedOperator
+from hardware.sim.station import SimStation, find
 from hardware.teleop import TELEOPS
 from workbench.core.registry import Plugin
 from workbench.core.types import ArmState, TeleopAction
