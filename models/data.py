@@ -152,6 +152,9 @@ class Windows:
             raise WorkbenchError("no take has a window to learn from", _MORE)
         self._features_RCKF = self._gather_features() if pictures else torch.zeros(sum(map(len, self.takes)), 0, 0, 0)
         self._text_IE = torch.from_numpy(np.stack([embed(name) for name in self.instructions]))
+        if scalers is not None:  # a robot the Act-VAE never saw has no scale; its actions cannot be used
+            known = torch.tensor([take.source in scalers for take in self.takes], dtype=torch.bool)
+            self.has_action_W &= known[self.take_W]
         self._split(held_out)
         self._actions(scalers)
         self._tokens_WN = torch.full((len(self.take_W), 1), _NOTHING)
@@ -274,8 +277,6 @@ class Windows:
             index = self.windows_of(source, torch.arange(len(self.take_W)))
             if source in self.scalers:
                 self.actions_WHA[index] = torch.from_numpy(self.scalers[source].normalise(physical_WH7[index.numpy()]))
-            else:  # a robot the Act-VAE never saw has no scale; its actions cannot be used
-                self.has_action_W[index] = False
 
 
 def held_out_ids(episodes: Sequence[tuple[str, bool]], share: float) -> frozenset[str]:
