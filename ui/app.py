@@ -26,12 +26,9 @@ _log = logging.getLogger(__name__)
 
 
 def check_display() -> None:
-    """Raise WorkbenchError where no window can appear; Qt itself would end the program without a word we could catch."""
-    if sys.platform != "linux" or os.environ.get("QT_QPA_PLATFORM", "").split(":")[0] in (
-        "offscreen",
-        "minimal",
-        "vnc",
-    ):
+    """Raise WorkbenchError where no window can appear; Qt itself would end the program without an error to catch."""
+    platform = os.environ.get("QT_QPA_PLATFORM", "").split(":")[0]
+    if sys.platform != "linux" or platform in ("offscreen", "minimal", "vnc"):
         return
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise WorkbenchError(

@@ -75,7 +75,7 @@ class Listeners:
 
 
 class Bridge:
-    """Owned by the window. Lanes of one thread each, so that a stop never waits behind a save, nor a save behind a picture.
+    """Owned by the window. Lanes of one thread each: a stop never waits behind a save, nor a save behind a picture.
 
     Work of one lane runs in the order given; results come back to the window's thread. See ``LANES``.
     """

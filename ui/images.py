@@ -12,7 +12,7 @@ from PyQt6.QtGui import QImage
 def to_image(pixels: NDArray[Any]) -> QImage:
     """(H, W, 3) uint8, or (H, W) uint32 of 0xffRRGGBB, as an RGB32 picture.
 
-    The result owns its memory for colour and shares it with ``pixels`` otherwise: keep the array as long as the picture.
+    The result owns its memory for colour and shares it with ``pixels`` otherwise: keep the array while it is shown.
     RGB32, because drawing RGB888 scaled costs four times as much.
     """
     height, width = pixels.shape[:2]

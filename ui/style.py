@@ -31,7 +31,8 @@ QLabel[dim="true"] {{ color: {dim}; }}
 QLabel[heading="true"] {{ font-weight: bold; color: {dim}; }}
 QLabel[title="true"] {{ font-size: 15pt; font-weight: bold; }}
 
-QPushButton {{ background: {raised}; border: 1px solid {line}; border-radius: 7px; padding: 6px 11px; min-height: 20px; }}
+QPushButton {{ background: {raised}; border: 1px solid {line}; border-radius: 7px; padding: 6px 11px;
+    min-height: 20px; }}
 QPushButton:hover:enabled {{ border-color: {accent}; }}
 QPushButton:pressed:enabled {{ background: {line}; }}
 QPushButton:focus {{ border: 2px solid {accent}; padding: 5px 10px; }}
@@ -40,7 +41,8 @@ QPushButton:checked {{ background: {accent}; color: {on_accent}; border-color: {
 QPushButton:checked:disabled {{ background: {chosen}; color: {dim}; border-color: {chosen}; }}
 QPushButton[tall="true"] {{ min-height: 30px; }}
 QPushButton[tall="huge"] {{ min-height: 50px; font-size: 17pt; }}
-QPushButton[role="primary"]:enabled {{ background: {accent}; color: {on_accent}; border-color: {accent}; font-weight: bold; }}
+QPushButton[role="primary"]:enabled {{ background: {accent}; color: {on_accent}; border-color: {accent};
+    font-weight: bold; }}
 QPushButton[role="good"]:enabled {{ background: {good}; color: {on_state}; border-color: {good}; font-weight: bold; }}
 QPushButton[role="bad"]:enabled {{ background: {bad}; color: {on_state}; border-color: {bad}; font-weight: bold; }}
 QPushButton[role="warn"]:enabled {{ background: {warn}; color: {on_state}; border-color: {warn}; font-weight: bold; }}
@@ -54,7 +56,8 @@ QComboBox::drop-down {{ border: none; width: 22px; }}
 QComboBox QAbstractItemView {{ background: {surface}; border: 1px solid {line}; outline: none;
     selection-background-color: {accent}; selection-color: {on_accent}; }}
 
-QTableView, QListView, QScrollArea, QTableWidget {{ background: {surface}; border: 1px solid {line}; border-radius: 10px;
+QTableView, QListView, QScrollArea, QTableWidget {{ background: {surface}; border: 1px solid {line};
+    border-radius: 10px;
     gridline-color: {raised}; selection-background-color: {chosen}; selection-color: {text}; outline: none; }}
 QTableView:focus, QListView:focus {{ border: 2px solid {accent}; }}
 QTableView::item, QListView::item {{ padding: 3px 6px; }}
@@ -65,7 +68,8 @@ QHeaderView::section {{ background: transparent; color: {dim}; border: none; bor
 QTableCornerButton::section {{ background: {surface}; border: none; }}
 QScrollArea[plain="true"], QWidget[plain="true"] {{ background: transparent; border: none; }}
 
-QProgressBar {{ background: {raised}; border: 1px solid {line}; border-radius: 6px; text-align: center; min-height: 16px; }}
+QProgressBar {{ background: {raised}; border: 1px solid {line}; border-radius: 6px; text-align: center;
+    min-height: 16px; }}
 QProgressBar::chunk {{ background: {accent}; border-radius: 5px; }}
 QScrollBar:vertical {{ background: transparent; width: 11px; margin: 2px; }}
 QScrollBar:horizontal {{ background: transparent; height: 11px; margin: 2px; }}
@@ -74,7 +78,8 @@ QScrollBar::handle:hover {{ background: {dim}; }}
 QScrollBar::add-line, QScrollBar::sub-line {{ width: 0; height: 0; }}
 QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
 QCheckBox {{ spacing: 9px; padding: 2px; }}
-QCheckBox::indicator {{ width: 16px; height: 16px; border: 1px solid {dim}; border-radius: 4px; background: {surface}; }}
+QCheckBox::indicator {{ width: 16px; height: 16px; border: 1px solid {dim}; border-radius: 4px;
+    background: {surface}; }}
 QCheckBox::indicator:checked {{ background: {accent}; border-color: {accent}; }}
 QCheckBox::indicator:disabled {{ border-color: {line}; background: {raised}; }}
 QCheckBox:focus {{ color: {accent}; }}

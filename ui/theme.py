@@ -93,7 +93,7 @@ DARK = Colours(
 
 
 class Theme(QObject):
-    """The palette in force. Follows the system unless the user chose; ``changed`` tells widgets that paint themselves."""
+    """The palette in force. Follows the system unless the user chose; ``changed`` tells self-painting widgets."""
 
     changed = pyqtSignal()
 

@@ -113,7 +113,7 @@ def test_pictures_stay_inside_the_wall_and_do_not_overlap(count: int, width: int
     assert len(places) == count
     for i, box in enumerate(places):
         assert box.width() > 0 and box.height() > 0
-        assert 0 <= box.left() and box.right() < width and -1 <= box.top() and box.bottom() <= height
+        assert box.left() >= 0 and box.right() < width and box.top() >= -1 and box.bottom() <= height
         assert not any(box.intersects(other) for other in places[i + 1 :])
 
 

@@ -24,7 +24,10 @@ from workbench.core.types import EpisodeKind, Outcome
 from workbench.services.library import Library, TakeView
 
 _TYPING_MS = 250
-_EMPTY = "No takes yet.\n\nGo to Record (Ctrl+1) and record the first one,\nor import a data set:  python main.py import PATH"
+_EMPTY = (
+    "No takes yet.\n\nGo to Record (Ctrl+1) and record the first one,\n"
+    "or import a data set:  python main.py import PATH"
+)
 _NO_MATCH = "No take fits these filters.\n\nWiden them, or clear the search."
 _NO_TRASH = "The trash is empty."
 

@@ -133,7 +133,7 @@ class Timeline(QAbstractSlider):
 
 
 def bands_of(codes: NDArray[np.float32], looks: dict[int, tuple[str, str]]) -> list[Band]:
-    """Stretches of equal code (T,), in order; ``looks`` is (colour, meaning) by code, codes without one are left out."""
+    """Stretches of equal code (T,), in order. ``looks``: (colour, meaning) by code; codes without are left out."""
     if not len(codes):
         return []
     edges = np.flatnonzero(np.diff(codes)) + 1

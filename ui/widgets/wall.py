@@ -55,7 +55,7 @@ class PictureWall(QWidget):
 
 
 def boxes(count: int, width: int, height: int) -> list[QRect]:
-    """Where ``count`` 4:3 pictures go in ``width`` x ``height`` px: the first large, the others in a column right of it."""
+    """Where ``count`` 4:3 pictures go in ``width`` x ``height`` px: the first large, the others in a column beside."""
     if count == 0:
         return []
     if count == 1:
