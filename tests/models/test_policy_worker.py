@@ -1,0 +1,159 @@
+"""The policy's process at real rings: single chunks, continuous inference, and what it says when one is missing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import policy_worker
+from models.policy import Policy
+from models.recipes import ActVaeRecipe, NtpRecipe, RfRecipe
+from models.registry import model_folder
+from models.stages import RunSpec
+from models.train_worker import run
+from storage.episode import Episode
+from tests.models.conftest import Set
+from workbench.core.bus import Bus
+from workbench.core.chunks import chunk_spec, unpack_chunk
+from workbench.core.errors import WorkbenchError
+from workbench.core.events import Failed
+from workbench.core.ring import Ring
+from workbench.core.types import ActionChunk
+from workbench.services.hosting import Child, Host
+
+SMALL = {"steps": 3, "batch": 16, "width": 16, "layers": 1, "horizon_s": 0.4}
+STREAMS = ("observation.images.front", "observation.images.wrist", "observation.state")
+
+
+@pytest.fixture(scope="module")
+def folder(small_set: Set) -> Path:
+    home, bases = small_set.home, {}
+    for recipe in (ActVaeRecipe(codes=8, tokens=2, **SMALL), NtpRecipe(**SMALL), RfRecipe(flow_width=16, **SMALL)):
+        spec = RunSpec(recipe.stage, recipe, small_set.robot[:3], home.path, dict(bases))
+        assert run(spec.write(), resume=False) == 0
+        bases[recipe.stage] = spec.model_id
+    return model_folder(home, bases["rf"])
+
+
+@pytest.fixture
+def rings(small_set: Set, tmp_path: Path) -> Iterator[dict[str, Ring]]:
+    with Episode.open(small_set.home, small_set.robot[0]) as episode:
+        made = {name: Ring.create(tmp_path / name, episode.manifest.streams[name], 4) for name in STREAMS}
+    yield made
+    for ring in made.values():
+        ring.close()
+
+
+def show(small_set: Set, rings: dict[str, Ring], row: int, t_ns: int) -> None:
+    with Episode.open(small_set.home, small_set.robot[0]) as episode:
+        for name, ring in rings.items():
+            ring.write(episode.read(name, row), sequence=row, t_device_ns=t_ns, t_host_ns=t_ns)
+
+
+def start(host: Host, folder: Path, rings: dict[str, Ring], chunks: Path | None = None, head: str = "rf") -> Child:
+    paths = {name: str(ring.path) for name, ring in rings.items()}
+    target = "models.policy_worker:main"
+    return host.start(
+        "policy", target, folder=str(folder), rings=paths, chunks=str(chunks) if chunks else None, head=head
+    )
+
+
+@pytest.mark.parametrize("head", ["rf", "ntp"])
+def test_answers_from_the_newest_ring_contents(small_set: Set, folder: Path, rings: dict[str, Ring], head: str) -> None:
+    with Host(threads=True) as host:
+        policy = start(host, folder, rings, head=head)
+        with pytest.raises(WorkbenchError, match="no task"):
+            policy.call("act")
+        policy.call("set_task", instruction="put the red cube on the white plate")
+        with pytest.raises(WorkbenchError, match="nothing has arrived"):
+            policy.call("act")
+        for row in (0, 3):
+            show(small_set, rings, row, t_ns=1000 + row)
+        chunk: ActionChunk = policy.call("act")
+        assert chunk.t_observed_ns == 1003
+        assert policy.call("act", t_observed_ns=77).t_observed_ns == 77
+        same = Policy.load(folder)
+        pictures = {name: rings[f"observation.images.{name}"].latest().data for name in same.cameras}
+        state = rings["observation.state"].latest().data
+        axes = rings["observation.state"].spec.axes
+        expected = same.act(pictures, state, axes, "put the red cube on the white plate", 1003, head=head)
+        assert np.array_equal(chunk.targets, expected.targets)
+        stats = policy.call("stats")
+        assert stats["head"] == head
+        assert stats["latency_ms_p50"] > 0
+
+
+def test_thinks_on_at_its_own_pace_from_new_pictures_only(
+    small_set: Set, folder: Path, rings: dict[str, Ring], tmp_path: Path
+) -> None:
+    out = Ring.create(tmp_path / "chunks", chunk_spec(4), 8)
+    with Host(threads=True) as host:
+        policy = start(host, folder, rings, chunks=out.path)
+        policy.call("set_task", instruction="put the red cube on the white plate")
+        begun = time.monotonic()
+        policy.call("start")
+        row = 0
+        while out.written < 3 and time.monotonic() < begun + 20:
+            show(small_set, rings, row % 8, t_ns=time.monotonic_ns())
+            row += 1
+            time.sleep(0.01)
+        assert out.written >= 3
+        assert time.monotonic() - begun > 0.15, "one chunk per policy step, not one per picture"
+        frame = out.latest()
+        assert frame is not None
+        chunk = unpack_chunk(frame, "x")
+        assert chunk.targets.shape == (4, 8)
+        assert chunk.step_s == 0.1
+        time.sleep(0.25)
+        settled = out.written
+        time.sleep(0.25)
+        assert out.written == settled, "no new picture, no new chunk"
+        policy.call("pause")
+        for _ in range(5):
+            show(small_set, rings, 0, t_ns=time.monotonic_ns())
+            time.sleep(0.05)
+        assert out.written == settled
+        assert policy.call("stats")["running"] is False
+    out.close()
+
+
+def test_a_failing_policy_says_so_once_and_writes_nothing(
+    small_set: Set, folder: Path, rings: dict[str, Ring], tmp_path: Path
+) -> None:
+    out = Ring.create(tmp_path / "chunks", chunk_spec(4), 8)
+    paths = {name: str(ring.path) for name, ring in rings.items()}
+    worker = policy_worker.Worker(Policy.load(folder), paths, str(out.path), "rf")
+    worker.set_task("put the red cube on the white plate")
+    worker.start()
+    show(small_set, rings, 0, t_ns=1)
+    broken = np.full(rings["observation.state"].spec.shape, np.nan, np.float32)
+    rings["observation.state"].write(broken, sequence=9, t_device_ns=2, t_host_ns=2)
+    assert "not finite" in worker.think()
+    show(small_set, rings, 0, t_ns=3)
+    rings["observation.state"].write(broken, sequence=9, t_device_ns=4, t_host_ns=4)
+    time.sleep(worker.wait_s())
+    assert worker.think() == ""
+    assert out.written == 0
+    show(small_set, rings, 1, t_ns=5)
+    time.sleep(worker.wait_s())
+    assert worker.think() == ""
+    assert out.written == 1
+    worker.close()
+    out.close()
+
+
+def test_a_missing_stream_ends_it_with_a_sentence(folder: Path, rings: dict[str, Ring]) -> None:
+    bus = Bus()
+    heard: list[Failed] = []
+    bus.subscribe(Failed, heard.append)
+    with Host(bus, threads=True) as host:
+        policy = start(host, folder, {name: ring for name, ring in rings.items() if "wrist" not in name})
+        end = time.monotonic() + 20
+        while policy.alive and time.monotonic() < end:
+            time.sleep(0.02)
+    assert heard
+    assert "observation.images.wrist" in heard[0].message
