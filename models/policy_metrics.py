@@ -23,7 +23,6 @@ from workbench.core.types import POSE_AXES
 _MOST = 2048
 _SHOWN_STEPS = (1, 4, 8)
 _WARM_UP, _TIMED = 5, 25
-_SIZES = {"front": (480, 640)}  # pictures as a real camera delivers them
 
 
 @torch.no_grad()
