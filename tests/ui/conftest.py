@@ -59,7 +59,6 @@ def open_window(qtbot: QtBot, theme: Theme) -> Iterator[Callable[..., Window]]:
         bus = Bus()
         window = Window(home, bus, theme, lambda: Station(home, small_settings(home), threads=True, bus=bus))
         opened.append(window)
-        qtbot.addWidget(window)
         window.show()
         window.start()
         if wait:
@@ -73,7 +72,8 @@ def open_window(qtbot: QtBot, theme: Theme) -> Iterator[Callable[..., Window]]:
 
 
 def close_window(qtbot: QtBot, window: Window) -> None:
-    """Close and wait until nothing of it runs."""
+    """Close and wait until nothing of it runs. (pytest-qt would close widgets before fixtures are torn down.)"""
     if not window.isHidden():
         with qtbot.waitSignal(window.closed, timeout=WAIT_MS):
             window.close()
+    window.deleteLater()

@@ -71,6 +71,7 @@ class Picture(QWidget):
         self._theme = theme
         self._image: QImage | None = None
         self._pixels: NDArray[Any] | None = None  # the image does not own its memory
+        self._given: NDArray[Any] | None = None
         self._facts = ""
         self._alarm = ""
         self._empty = "No picture yet"
@@ -81,6 +82,11 @@ class Picture(QWidget):
         self.setMinimumSize(120, 90)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         theme.changed.connect(self.update)
+
+    @property
+    def pixels(self) -> NDArray[Any] | None:
+        """What is on screen, as it was given."""
+        return self._given
 
     @property
     def title(self) -> str:
@@ -94,9 +100,10 @@ class Picture(QWidget):
         """Show an array from now on; None shows the words ``empty``. The array must not be written to afterwards."""
         self._empty = empty
         if pixels is None:
-            self._image = self._pixels = None
+            self._image = self._pixels = self._given = None
         else:
             self._image, self._pixels = self._to_image(pixels)
+            self._given = pixels
             self.shown += 1
         self.update()
 

@@ -97,6 +97,11 @@ class Plot(QWidget):
             self._cursor.setValue(x)
 
     @property
+    def cursor_x(self) -> float | None:
+        """Where the vertical line is, None while hidden."""
+        return float(self._cursor.value()) if self._cursor.isVisible() else None
+
+    @property
     def lines(self) -> tuple[Line, ...]:
         return self._lines
 
