@@ -14,11 +14,11 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from workbench import cli_bench, cli_learning, cli_library, cli_station
 from workbench.cli_output import Output
-from workbench.cli_verbs import Verb
+from workbench.cli_verbs import Verb, common_flags
 from workbench.core.errors import WorkbenchError
 
 VERBS: tuple[Verb, ...] = (*cli_station.VERBS, *cli_library.VERBS, *cli_learning.VERBS, *cli_bench.VERBS)
@@ -37,13 +37,9 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole grammar. Common flags may stand before or after the verb."""
-    common = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--home", type=Path, help="data folder (default: $WORKBENCH_HOME, else ~/clap-workbench)")
-    common.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    common.add_argument("--debug", action="store_true", help="show tracebacks and log messages")
-    common.add_argument("--threads", action="store_true", help="run every part in this process")
+    common = common_flags()
     parser = _Parser(prog="main.py", description="Record, align, fine-tune and drive robot policies.", parents=[common])
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    verbs: Any = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
     for verb in VERBS:
         child = verbs.add_parser(verb.name, help=verb.help, description=verb.help, parents=[common])
         verb.arguments(child)
@@ -74,23 +70,23 @@ def main(arguments: Sequence[str], open_window: OpenWindow) -> int:
             return open_window(options.home, threads)
         output.finish(options.run(options, output))
         return 0
-    except KeyboardInterrupt:
-        output.failed("interrupted; what was sealed or checkpointed so far is kept")
-    except WorkbenchError as error:
-        output.failed(_sentence(str(error)))
-    except OSError as error:
-        output.failed(
-            f"{error.strerror or error}: {error.filename or 'the data folder'}; check the disk and its rights"
-        )
-    except Exception as error:
-        output.failed(f"unexpected {type(error).__name__}: {error}; run again with --debug and report what it shows")
-    if debug:
-        traceback.print_exc()
-    return 1
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exception(error)
+        output.failed(_sentence(error))
+        return 1
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _sentence(error: BaseException) -> str:
+    """What happened and what to do, for any failure."""
+    if isinstance(error, KeyboardInterrupt):
+        return "Interrupted; what was sealed or checkpointed so far is kept."
+    if isinstance(error, WorkbenchError):
+        return str(error)[:1].upper() + str(error)[1:]
+    if isinstance(error, OSError):
+        where = error.filename or "the data folder"
+        return f"{error.strerror or error}: {where}. Check the disk and its rights."
+    return f"Unexpected {type(error).__name__}: {error}. Run again with --debug and report what it shows."
 
 
 def _require_display() -> None:

@@ -13,7 +13,7 @@ from models.registry import ModelRecord
 from models.stages import STAGES
 from storage.layout import Home
 from workbench.cli_output import Output
-from workbench.cli_verbs import Verb, positive
+from workbench.cli_verbs import Verb, add_actions, positive
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.services import finetune
 from workbench.services.evaluation import evaluate
@@ -129,12 +129,17 @@ def _receipt(
 
 
 def _models_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="every model, oldest first").add_argument("--stage", choices=STAGES, default="")
-    actions.add_parser("show", help="one model in full").add_argument("id")
-    actions.add_parser("promote", help="put a model into use for its stage").add_argument("id")
-    back = actions.add_parser("rollback", help="bring back the model promoted before")
-    back.add_argument("--stage", choices=STAGES, default="rf")
+    actions = add_actions(
+        parser,
+        list="every model, oldest first",
+        show="one model in full",
+        promote="put a model into use for its stage",
+        rollback="bring back the model promoted before",
+    )
+    actions["list"].add_argument("--stage", choices=STAGES, default="")
+    actions["show"].add_argument("id")
+    actions["promote"].add_argument("id")
+    actions["rollback"].add_argument("--stage", choices=STAGES, default="rf")
 
 
 def _models(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
@@ -198,6 +203,6 @@ VERBS = (
     Verb("align", "train the action codebook and the alignment of human and robot video", _recipe_arguments, _align),
     Verb("train", "train one stage", _train_arguments, _train),
     Verb("finetune", "learn from new takes without losing the old tasks", _finetune_arguments, _finetune),
-    Verb("models", "list, compare, promote and roll back models", _models_arguments, _models),
+    Verb("models", "list, promote and roll back models", _models_arguments, _models),
     Verb("rollout", "let a model drive the simulated station", _rollout_arguments, _rollout),
 )

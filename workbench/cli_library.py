@@ -11,7 +11,7 @@ from typing import Any
 from storage.layout import Home
 from storage.records import EpisodeRecord
 from workbench.cli_output import Output
-from workbench.cli_verbs import Verb, no_arguments, positive
+from workbench.cli_verbs import Verb, add_actions, no_arguments, positive
 from workbench.core.types import EpisodeKind, Outcome
 from workbench.services.devices import examine_all, list_devices
 from workbench.services.library import Library
@@ -21,26 +21,31 @@ KINDS, OUTCOMES = [str(kind) for kind in EpisodeKind], [str(outcome) for outcome
 
 
 def _episodes_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="takes, newest first")
+    actions = add_actions(
+        parser,
+        list="takes, newest first",
+        show="one take in full",
+        label="say how a take ended",
+        note="replace the note of a take",
+        delete="move takes to the trash",
+        restore="bring takes back from the trash",
+        undo="take back the last change",
+        verify="compare takes with their content hash",
+        stats="counts by kind, task and outcome",
+    )
+    listing = actions["list"]
     listing.add_argument("--kind", choices=KINDS)
     listing.add_argument("--task")
     listing.add_argument("--outcome", choices=OUTCOMES)
-    listing.add_argument("--text", default="", help="part of an instruction, a note or an id")
+    listing.add_argument("--text", default="", help="words of an instruction, a note or an id")
     listing.add_argument("--trashed", action="store_true", help="what lies in the trash")
-    actions.add_parser("show", help="one take in full").add_argument("id")
-    label = actions.add_parser("label", help="say how a take ended")
-    label.add_argument("id")
-    label.add_argument("outcome", choices=OUTCOMES)
-    note = actions.add_parser("note", help="replace the note of a take")
-    note.add_argument("id")
-    note.add_argument("text")
-    for name, words in (("delete", "move takes to the trash"), ("restore", "bring takes back from the trash")):
-        actions.add_parser(name, help=words).add_argument("ids", nargs="+", metavar="id")
-    actions.add_parser("undo", help="take back the last change")
-    verify = actions.add_parser("verify", help="compare takes with their content hash")
-    verify.add_argument("ids", nargs="*", metavar="id", help="default: all")
-    actions.add_parser("stats", help="counts by kind, task and outcome")
+    for name in ("show", "label", "note"):
+        actions[name].add_argument("id")
+    actions["label"].add_argument("outcome", choices=OUTCOMES)
+    actions["note"].add_argument("text")
+    for name in ("delete", "restore"):
+        actions[name].add_argument("ids", nargs="+", metavar="id")
+    actions["verify"].add_argument("ids", nargs="*", metavar="id", help="default: all")
 
 
 def _episodes(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:

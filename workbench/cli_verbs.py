@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from workbench.cli_output import Output
@@ -26,6 +27,25 @@ class Verb:
     help: str
     arguments: Arguments
     run: Run
+
+
+def common_flags() -> argparse.ArgumentParser:
+    """Flags of every verb and action; given on any level, the last one wins."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--home", type=Path, help="data folder (default: $WORKBENCH_HOME, else ~/clap-workbench)")
+    common.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    common.add_argument("--debug", action="store_true", help="show tracebacks and log messages")
+    common.add_argument("--threads", action="store_true", help="run every part in this process")
+    return common
+
+
+def add_actions(parser: argparse.ArgumentParser, **words: str) -> dict[str, argparse.ArgumentParser]:
+    """Sub-verbs of a verb, chosen by ``options.action``; ``words`` is the help of each by name."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    common = common_flags()
+    return {
+        name: actions.add_parser(name, help=text, description=text, parents=[common]) for name, text in words.items()
+    }
 
 
 def no_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,8 +69,9 @@ class Story:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        value = asdict(self)
-        value["plan"]["changes"] = {stage: dict(change) for stage, change in self.plan.changes.items()}
+        value = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        plan = {entry.name: getattr(self.plan, entry.name) for entry in fields(self.plan)}
+        value["plan"] = {**plan, "changes": {stage: dict(change) for stage, change in self.plan.changes.items()}}
         for chapter in ("before", "after", "ntp"):
             value[chapter] = {task: rate.to_json() for task, rate in getattr(self, chapter).items()}
         return value
