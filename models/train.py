@@ -96,6 +96,7 @@ class Progress:
     """The run folder's ``status.json`` and ``progress.jsonl``."""
 
     def __init__(self, folder: Path, steps: int, model_id: str = "") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._steps = steps
         self._model_id = model_id
