@@ -5,7 +5,7 @@
 #   make run     the window                                                  ARGS="--home DIR"
 #   make lint    the checks of `make test` without the tests
 #   make slow    the tests that take minutes
-#   make lock    install requirements.in and write requirements.lock anew
+#   make lock    install what requirements.in adds, write requirements.lock anew   UPGRADE=1 takes newer versions too
 #   make clean   remove .venv and every cache of this folder (never a data folder)
 
 SHELL := bash
@@ -53,7 +53,7 @@ slow: setup
 	QT_QPA_PLATFORM=offscreen $(BIN)/pytest -m slow $(ARGS)
 
 lock: setup
-	$(PY) -m pip install --disable-pip-version-check --upgrade --upgrade-strategy only-if-needed --requirement requirements.in
+	$(PY) -m pip install --quiet --disable-pip-version-check $(if $(UPGRADE),--upgrade) --requirement requirements.in
 	$(PY) packaging/lock.py
 	@touch .venv/.installed-$$(sha256sum requirements.lock | cut -c1-16)
 
