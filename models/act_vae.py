@@ -95,7 +95,9 @@ class Codebook(nn.Module):
         total = torch.zeros_like(self.total_KD).index_add_(0, tokens, flat)
         self.mass_K.lerp_(mass, 1.0 - decay)
         self.total_KD.lerp_(total, 1.0 - decay)
-        self.codes_KD.copy_(self.total_KD / self.mass_K.clamp_min(1e-4)[:, None])
+        # A code that stands for nothing stays where it is until it is restarted.
+        alive = (self.mass_K > 1e-3)[:, None]
+        self.codes_KD.copy_(torch.where(alive, self.total_KD / self.mass_K.clamp_min(1e-3)[:, None], self.codes_KD))
 
     @torch.no_grad()
     def restart(self, latent_BND: Tensor, below: float, generator: Generator) -> int:

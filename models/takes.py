@@ -107,8 +107,8 @@ def source_of(manifest: Manifest) -> str:
     """Whose action numbers a take holds; see ``Take.source``."""
     if manifest.kind is not EpisodeKind.IMPORTED:
         return STATION
-    for key in ("robot", "dataset", "source", "format"):
-        name = manifest.extra.get(key)
+    about = manifest.extra.get("source")
+    for name in (manifest.extra.get("robot_type"), about.get("format") if isinstance(about, dict) else about):
         if isinstance(name, str) and name:
             return name
     return manifest.station or "imported"

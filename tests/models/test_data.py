@@ -49,7 +49,7 @@ def _arm_take(
     specs = [StreamSpec(name, (len(axes),), "float32", "SI", rate_hz, axes) for name in names]
     if authority is not None:
         specs.append(StreamSpec("authority", (1,), "float32", "", rate_hz))
-    info = TakeInfo(kind, "task", "do it", extra={"robot": "somebot"} if kind is EpisodeKind.IMPORTED else {})
+    info = TakeInfo(kind, "task", "do it", extra={"robot_type": "somebot"} if kind is EpisodeKind.IMPORTED else {})
     writer = EpisodeWriter.create(home, info, specs, settings=StoreSettings(sync=False))
     times_s = np.arange(len(states)) / rate_hz if times_s is None else times_s
     for k, (t, state) in enumerate(zip(times_s, states, strict=True)):
