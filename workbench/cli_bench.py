@@ -11,7 +11,7 @@ from workbench.cli_learning import find_model
 from workbench.cli_output import Output
 from workbench.cli_verbs import Verb, add_actions, positive, seconds
 from workbench.services import benches
-from workbench.services.report import flatten
+from workbench.services.report_metrics import flatten
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,4 +55,4 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     return benches.bench_infer(home.path, model, options.calls)
 
 
-VERBS = (Verb("bench", "measure recording, control, training or inference on this machine", _arguments, _bench),)
+BENCH = Verb(_arguments, _bench)

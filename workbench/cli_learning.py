@@ -16,7 +16,7 @@ from workbench.cli_output import Output
 from workbench.cli_verbs import Verb, add_actions, positive
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.services import finetune
-from workbench.services.evaluation import evaluate
+from workbench.services.evaluation import evaluate, trial_jobs
 from workbench.services.jobs import Jobs, JobStatus
 from workbench.services.report import write_run_report
 
@@ -119,9 +119,9 @@ def _receipt(
     tasks = [task for task in (*material.old_tasks, *new) if task in TASKS]
     rates = []
     for title, model in (("before", material.parent.id), ("after", model_id)):
+        jobs = trial_jobs(model, dict.fromkeys(tasks, options.trials))
         with output.progress(f"driving {title}") as step:
-            found = evaluate(home.path, model, tasks, options.trials, workers=options.workers, progress=step)
-        rates.append(found.per_task)
+            rates.append(evaluate(home.path, jobs, workers=options.workers, progress=step)["rf"].per_task)
     lines = finetune.receipts(rates[0], rates[1], new)
     rows = [(line.task, "new" if line.new else "", line.before, line.after, line.verdict) for line in lines]
     output.table("", ("task", "", "before", "after", ""), rows)
@@ -186,10 +186,9 @@ def _rollout(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     home = Home.open(options.home)
     record = find_model(home, options.model, "rf") if options.model else registry.newest(home, "rf")
     task = next((task.name for task in TASKS.values() if task.instruction == options.task), options.task)
+    jobs = trial_jobs(record.id, {task: options.trials}, options.head)
     with output.progress(f"driving {task}") as step:
-        found = evaluate(
-            home.path, record.id, [task], options.trials, head=options.head, workers=options.workers, progress=step
-        )
+        found = evaluate(home.path, jobs, workers=options.workers, progress=step)[options.head]
     rate = found.per_task[task]
     output.say(f"{task}: {rate}")
     takes = [
@@ -199,10 +198,8 @@ def _rollout(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     return {"model": record.id, "task": task, **rate.to_json(), "latency_ms": latency, "trials": takes}
 
 
-VERBS = (
-    Verb("align", "train the action codebook and the alignment of human and robot video", _recipe_arguments, _align),
-    Verb("train", "train one stage", _train_arguments, _train),
-    Verb("finetune", "learn from new takes without losing the old tasks", _finetune_arguments, _finetune),
-    Verb("models", "list, promote and roll back models", _models_arguments, _models),
-    Verb("rollout", "let a model drive the simulated station", _rollout_arguments, _rollout),
-)
+ALIGN = Verb(_recipe_arguments, _align)
+TRAIN = Verb(_train_arguments, _train)
+FINETUNE = Verb(_finetune_arguments, _finetune)
+MODELS = Verb(_models_arguments, _models)
+ROLLOUT = Verb(_rollout_arguments, _rollout)

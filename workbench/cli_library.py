@@ -211,9 +211,7 @@ def _home(options: argparse.Namespace) -> Path:
     return Home.open(options.home).path
 
 
-VERBS = (
-    Verb("episodes", "find, label, throw away and bring back takes", _episodes_arguments, _episodes),
-    Verb("import", "bring in recordings of other systems", _import_arguments, _import),
-    Verb("devices", "what is attached, what could be, what is missing and why", no_arguments, _devices),
-    Verb("doctor", "examine machine and disk; finish interrupted takes", _doctor_arguments, _doctor),
-)
+EPISODES = Verb(_episodes_arguments, _episodes)
+IMPORT = Verb(_import_arguments, _import)
+DEVICES = Verb(no_arguments, _devices)
+DOCTOR = Verb(_doctor_arguments, _doctor)

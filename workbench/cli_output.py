@@ -16,6 +16,7 @@ from rich.table import Table
 
 Step = Callable[[int, int], None]
 LINE_EVERY_S = 5.0
+PIPE_WIDTH = 240  # columns of a table that goes to a file or another program
 
 
 class Output:
@@ -24,6 +25,8 @@ class Output:
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._answer = Console(file=sys.stdout, soft_wrap=True, highlight=False)
+        if not self._answer.is_terminal:
+            self._answer.width = PIPE_WIDTH
         self._aside = Console(file=sys.stderr, soft_wrap=True, highlight=False)
         self._started = time.monotonic()
 
@@ -40,7 +43,9 @@ class Output:
         """A table of the answer, for people; left out with ``--json``."""
         if self._as_json:
             return
-        table = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
+        table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+        for name in columns:
+            table.add_column(name, overflow="fold", no_wrap=name == "id")
         for row in rows:
             table.add_row(*(str(cell) for cell in row))
         self._answer.print(table)
@@ -73,12 +78,12 @@ class _Lines:
 
     def __init__(self, output: Output, title: str) -> None:
         self._output, self._title = output, title
-        self._last_s = float("-inf")
+        self._last_s, self._told = float("-inf"), (-1, -1)
 
     def __call__(self, done: int, total: int) -> None:
         now_s = time.monotonic()
-        if now_s - self._last_s >= LINE_EVERY_S or done == total:
-            self._last_s = now_s
+        if (done, total) != self._told and (now_s - self._last_s >= LINE_EVERY_S or done == total):
+            self._last_s, self._told = now_s, (done, total)
             self._output.note(f"{self._title}: {done}/{total}")
 
 

@@ -103,8 +103,6 @@ def _station_of(options: argparse.Namespace) -> tuple[Path, Settings]:
     return home, load_settings(home)
 
 
-VERBS = (
-    Verb("demo", "the whole story on the simulated station, unattended", _demo_arguments, _demo),
-    Verb("record", "record takes with this station", _record_arguments, _record),
-    Verb("teleoperate", "drive the arm with the keys of this terminal", _teleoperate_arguments, _teleoperate),
-)
+DEMO = Verb(_demo_arguments, _demo)
+RECORD = Verb(_record_arguments, _record)
+TELEOPERATE = Verb(_teleoperate_arguments, _teleoperate)

@@ -16,36 +16,40 @@ Run = Callable[[argparse.Namespace, Output], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One word of the command line.
+    """What one word of the command line takes and does.
 
     Attributes:
         arguments: adds the verb's own arguments to its parser.
         run: does it and returns the JSON object; raises WorkbenchError with a sentence.
     """
 
-    name: str
-    help: str
     arguments: Arguments
     run: Run
 
 
-def common_flags() -> argparse.ArgumentParser:
-    """Flags of every verb and action; given on any level, the last one wins."""
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--home", type=Path, help="data folder (default: $WORKBENCH_HOME, else ~/clap-workbench)")
-    common.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    common.add_argument("--debug", action="store_true", help="show tracebacks and log messages")
-    common.add_argument("--threads", action="store_true", help="run every part in this process")
-    return common
+def add_common_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of every verb and action; they may stand on any level, and are absent from the result when not given."""
+    absent = argparse.SUPPRESS
+    parser.add_argument(
+        "--home", type=Path, default=absent, help="data folder (default: $WORKBENCH_HOME, else ~/clap-workbench)"
+    )
+    for name, words in (
+        ("--json", "print one JSON object as the last line"),
+        ("--debug", "show tracebacks and log messages"),
+        ("--threads", "run every part in this process"),
+    ):
+        parser.add_argument(name, action="store_true", default=absent, help=words)
 
 
 def add_actions(parser: argparse.ArgumentParser, **words: str) -> dict[str, argparse.ArgumentParser]:
     """Sub-verbs of a verb, chosen by ``options.action``; ``words`` is the help of each by name."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    common = common_flags()
-    return {
-        name: actions.add_parser(name, help=text, description=text, parents=[common]) for name, text in words.items()
-    }
+    choices = parser.add_subparsers(
+        dest="action", metavar="ACTION", required=True, parser_class=argparse.ArgumentParser
+    )
+    actions = {name: choices.add_parser(name, help=text, description=text) for name, text in words.items()}
+    for action in actions.values():
+        add_common_flags(action)
+    return actions
 
 
 def no_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.core.errors import NotFoundError
-from workbench.services.evaluation import Rate, evaluate, pooled, wilson
+from workbench.services.evaluation import Rate, pooled, trial_jobs, wilson
 
 
 def test_wilson_matches_published_values() -> None:
@@ -47,6 +47,14 @@ def test_impossible_counts_are_refused() -> None:
         wilson(3, 2)
 
 
-def test_unknown_task_names_the_nearest(tmp_path) -> None:
+def test_unknown_task_names_the_nearest() -> None:
     with pytest.raises(NotFoundError, match="red_cube_to_white_plate"):
-        evaluate(tmp_path, "model", ["red_cube_to_white_plat"], 1)
+        trial_jobs("model", {"red_cube_to_white_plat": 1})
+
+
+def test_two_models_are_asked_the_same_questions() -> None:
+    trials = {"red_cube_to_white_plate": 3, "yellow_box_to_pink_mat": 1}
+    first, second = (trial_jobs(model, trials) for model in ("old", "new"))
+    assert [(job.task, job.seed) for job in first] == [(job.task, job.seed) for job in second]
+    assert {task: sum(job.task == task for job in first) for task in trials} == trials
+    assert len({(job.task, job.seed) for job in first}) == 4

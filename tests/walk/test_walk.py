@@ -38,7 +38,7 @@ def told(home: Path) -> dict[str, Any]:
 def test_the_published_keys_are_there(told: dict[str, Any], home: Path) -> None:
     episodes = told["episodes"]
     assert episodes["teleop"] >= 6 and episodes["human"] == 3
-    assert episodes["rollout"] == 8  # two old tasks and the new one before and after, the token head on the old ones
+    assert episodes["rollout"] == 8  # two old tasks and the new one before and after; the token head on the old ones
     assert told["act_vae"]["rmse_mm"] > 0 and told["act_vae"]["perplexity"] >= 1 and told["act_vae"]["used"] >= 1
     aligned = told["alignment"]
     assert 0 <= aligned["retrieval_top1"] <= aligned["retrieval_top5"] <= 1

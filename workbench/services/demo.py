@@ -19,10 +19,10 @@ from workbench.core.files import new_id, write_json
 from workbench.core.types import EpisodeKind
 from workbench.services import finetune
 from workbench.services.demo_plan import DemoPlan
-from workbench.services.evaluation import Evaluation, Rate, evaluate
+from workbench.services.evaluation import Rate, evaluate, trial_jobs
 from workbench.services.jobs import Jobs, JobStatus
 from workbench.services.library import Library
-from workbench.services.lockstep import LockstepJob, run_batch
+from workbench.services.lockstep import LockstepJob, LockstepSettings, run_batch
 from workbench.services.machine import PROJECT, command_line, machine, versions
 
 HUMAN_SEED, NEW_SEED = 200_000, 400_000
@@ -92,15 +92,13 @@ class Demo:
     def run(self) -> Story:
         """Tell the whole story. Raises WorkbenchError at the first step that cannot be done; what was made is kept."""
         steps: tuple[tuple[str, Callable[[], None]], ...] = (
-            ("record demonstrations", self._record_demonstrations),
-            ("record human clips", self._record_human),
-            ("import real recordings", self._import_real),
+            ("record", self._record),
+            ("import", self._import_real),
             ("train act_vae", lambda: self._train("act_vae", ("demonstrations", "imported"))),
             ("train vd_vae", lambda: self._train("vd_vae", ("demonstrations", "human"))),
             ("train ntp", lambda: self._train("ntp", ("demonstrations", "human"))),
             ("train rf", lambda: self._train("rf", ("demonstrations", "human"))),
             ("drive before", lambda: self._drive("before", "rf")),
-            ("drive with tokens", self._drive_tokens),
             ("record new task", self._record_new),
             ("fine-tune", self._finetune),
             ("drive after", lambda: self._drive("after", "finetune")),
@@ -113,34 +111,30 @@ class Demo:
 
     # steps ----------------------------------------------------------------------------------------------------------
 
-    def _record_demonstrations(self) -> None:
-        self._record("demonstrations", demonstration_jobs(self._plan, self.story.seed))
-
-    def _record_human(self) -> None:
-        tasks = (*self._plan.tasks, self._plan.new_task)
-        first = self.story.seed + HUMAN_SEED
-        self._record(
-            "human", [LockstepJob("human", tasks[k % len(tasks)], first + k) for k in range(self._plan.human_clips)]
-        )
+    def _record(self) -> None:
+        plan, seed = self._plan, self.story.seed
+        tasks = (*plan.tasks, plan.new_task)
+        clips = [LockstepJob("human", tasks[k % len(tasks)], seed + HUMAN_SEED + k) for k in range(plan.human_clips)]
+        self._make("demonstrations and human clips", [*demonstration_jobs(plan, seed), *clips])
 
     def _record_new(self) -> None:
-        first = self.story.seed + NEW_SEED
-        count = self._plan.new_demonstrations
-        self._record("new", [LockstepJob("demonstration", self._plan.new_task, first + k) for k in range(count)])
+        first, count = self.story.seed + NEW_SEED, self._plan.new_demonstrations
+        self._make("new", [LockstepJob("demonstration", self._plan.new_task, first + k) for k in range(count)])
 
-    def _record(self, chapter: str, jobs: Sequence[LockstepJob]) -> None:
-        with self._teller.progress(f"recording {chapter}") as step:
+    def _make(self, title: str, jobs: Sequence[LockstepJob]) -> None:
+        """Make takes and keep their ids by chapter."""
+        with self._teller.progress(f"recording {title}") as step:
             results = run_batch(self._home.path, jobs, workers=self._plan.workers, progress=step)
-        kept = tuple(result.episode_id for result in results if result.episode_id)
+        kept = [result for result in results if result.episode_id]
         lost = [result.message for result in results if not result.episode_id]
         if not kept:
-            raise WorkbenchError(
-                f"none of the {len(jobs)} takes was recorded ({lost[0] if lost else 'none was asked'})"
-            )
+            raise WorkbenchError(f"none of the {len(jobs)} takes was recorded ({lost[0].rstrip('.')})")
         if lost:
             self._note(f"{len(lost)} of {len(jobs)} takes were not kept; the first: {lost[0]}")
-        self.story.episodes[chapter] = kept
-        self._teller.note(f"{chapter}: {len(kept)} takes")
+        for result in kept:
+            chapter = _chapter(result.job, self._plan)
+            self.story.episodes[chapter] = (*self.story.episodes.get(chapter, ()), result.episode_id)
+        self._teller.note(f"{title}: {len(kept)} takes")
 
     def _import_real(self) -> None:
         for path in self._real_sources():
@@ -189,35 +183,23 @@ class Demo:
         self.story.metrics[name] = self._jobs.metrics(run_id)
 
     def _drive(self, chapter: str, model: str) -> None:
-        old = self._evaluate(model, self._plan.tasks, self._plan.trials, f"driving {chapter}")
-        new = self._evaluate(model, (self._plan.new_task,), self._plan.new_trials, f"driving the new task {chapter}")
-        setattr(self.story, chapter, {**old.per_task, **new.per_task})
-        self.story.trials[chapter] = tuple(t.episode_id for t in (*old.trials, *new.trials) if t.episode_id)
-        if old.latency_ms is not None:
-            self.story.latency_ms["rf"] = old.latency_ms
-        self._teller.note(f"{chapter}: old tasks {old.overall}, new task {new.overall}")
-
-    def _drive_tokens(self) -> None:
-        if not self._plan.ntp_trials:
-            return
-        result = self._evaluate("rf", self._plan.tasks, self._plan.ntp_trials, "driving with tokens", head="ntp")
-        self.story.ntp = dict(result.per_task)
-        self.story.trials["ntp"] = tuple(trial.episode_id for trial in result.trials if trial.episode_id)
-        if result.latency_ms is not None:
-            self.story.latency_ms["ntp"] = result.latency_ms
-        self._teller.note(f"token head: {result.overall}")
-
-    def _evaluate(self, model: str, tasks: Sequence[str], trials: int, title: str, head: str = "rf") -> Evaluation:
-        with self._teller.progress(title) as step:
-            return evaluate(
-                self._home.path,
-                self.story.models[model],
-                tasks,
-                trials,
-                head=head,
-                workers=self._plan.workers,
-                progress=step,
-            )
+        plan, model_id = self._plan, self.story.models[model]
+        trials = {**dict.fromkeys(plan.tasks, plan.trials), plan.new_task: plan.new_trials}
+        jobs = trial_jobs(model_id, trials)
+        if chapter == "before" and plan.ntp_trials:
+            jobs += trial_jobs(model_id, dict.fromkeys(plan.tasks, plan.ntp_trials), "ntp")
+        with self._teller.progress(f"driving {chapter}") as step:
+            settings = LockstepSettings(max_s=plan.trial_s)
+            found = evaluate(self._home.path, jobs, settings=settings, workers=plan.workers, progress=step)
+        setattr(self.story, chapter, dict(found["rf"].per_task))
+        if "ntp" in found:
+            self.story.ntp = dict(found["ntp"].per_task)
+        for head, result in found.items():
+            ids = tuple(trial.episode_id for trial in result.trials if trial.episode_id)
+            self.story.trials["ntp" if head == "ntp" else chapter] = ids
+            if result.latency_ms is not None:
+                self.story.latency_ms[head] = result.latency_ms
+            self._teller.note(f"{chapter}, {head} head: {result.overall}")
 
     # parts ----------------------------------------------------------------------------------------------------------
 
@@ -252,6 +234,12 @@ def demonstration_jobs(plan: DemoPlan, seed: int) -> list[LockstepJob]:
         changed = int((lap + 1) * share) > int(lap * share)
         jobs.append(LockstepJob("demonstration", plan.tasks[k % len(plan.tasks)], seed + k, randomised=changed))
     return jobs
+
+
+def _chapter(job: LockstepJob, plan: DemoPlan) -> str:
+    if job.kind == "human":
+        return "human"
+    return "new" if job.task == plan.new_task else "demonstrations"
 
 
 def _show(step: Callable[[int, int], None], status: JobStatus) -> None:

@@ -26,6 +26,7 @@ class DemoPlan:
         trials: trials per old task before and after fine-tuning, with the flow head.
         new_trials: trials of the new task before and after.
         ntp_trials: trials per old task with the token head, before.
+        trial_s: longest simulated time of a trial.
         preset: of the recipes.
         changes: recipe fields by stage (and ``finetune``) that differ from the preset.
     """
@@ -38,6 +39,7 @@ class DemoPlan:
     new_trials: int
     ntp_trials: int
     preset: str
+    trial_s: float = 14.0
     randomised_share: float = 0.35
     tasks: tuple[str, ...] = DEMONSTRATED
     new_task: str = NEW_TASK
@@ -56,6 +58,7 @@ PLANS: Mapping[str, DemoPlan] = MappingProxyType(
             new_trials=1,
             ntp_trials=1,
             preset="tiny",
+            trial_s=4.0,
             tasks=DEMONSTRATED[:2],
         ),
         "quick": DemoPlan(

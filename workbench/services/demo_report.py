@@ -52,13 +52,12 @@ def story_page(story: Story, result: Mapping[str, Any]) -> Page:
     lines = receipts(story.before, story.after, (story.plan.new_task,))
     with Library(home) as library:
         recorded, rollouts = _takes_section(library, story), _rollouts_section(library, story)
-    sections = [recorded]
+    sections = [_driving_section(lines, story), rollouts, recorded]
     sections += [
         Section(title, intro, training_blocks(jobs, Home.open(home).runs / story.runs[stage], story.runs[stage]))
         for stage, title, intro in STAGES
         if stage in story.runs
     ]
-    sections += [_driving_section(lines, story), rollouts]
     sections.append(machine_section(story.seconds, str(result["command"])))
     if story.notes:
         sections.append(Section("Remarks", blocks=(Block(columns=("",), rows=tuple((n,) for n in story.notes)),)))

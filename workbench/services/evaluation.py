@@ -7,15 +7,15 @@ rollout episode. Seeds are fixed per trial, so two models are asked the same que
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hardware.sim.tasks import TASKS
+from hardware.sim.tasks import sim_task
 from storage.catalog import Catalog
 from storage.layout import Home
-from workbench.core.errors import NotFoundError, WorkbenchError
+from workbench.core.errors import WorkbenchError
 from workbench.services.library import Library
 from workbench.services.lockstep import LockstepJob, LockstepSettings, TakeResult, run_batch
 
@@ -70,11 +70,11 @@ def pooled(rates: Sequence[Rate]) -> Rate:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The outcome of one model's trials.
+    """The outcome of one head's trials.
 
     Attributes:
         per_task: rate by task name.
-        trials: every trial, in the order of the jobs.
+        trials: every trial that was asked for.
         latency_ms: median inference time over the trials that measured one, else None.
     """
 
@@ -89,42 +89,47 @@ class Evaluation:
         return pooled(tuple(self.per_task.values()))
 
 
+def trial_jobs(model_id: str, trials: Mapping[str, int], head: str = "rf", seed: int = TRIAL_SEED) -> list[LockstepJob]:
+    """Jobs that drive each task so often (``trials`` by task name), tasks in turn.
+
+    NotFoundError for an unknown task, with the nearest name.
+    """
+    for task in trials:
+        sim_task(task)
+    laps = range(max(trials.values(), default=0))
+    return [LockstepJob("rollout", task, seed + k, model_id, head) for k in laps for task, n in trials.items() if k < n]
+
+
 def evaluate(
     home: Path,
-    model_id: str,
-    tasks: Sequence[str],
-    trials: int,
+    jobs: Sequence[LockstepJob],
     *,
-    head: str = "rf",
-    seed: int = TRIAL_SEED,
-    settings: LockstepSettings | None = None,
+    settings: LockstepSettings = LockstepSettings(),  # noqa: B008  (frozen)
     workers: int = 2,
-    progress: Progress = lambda done, total: None,
-) -> Evaluation:
-    """Drive each task ``trials`` times. Blocks; raises WorkbenchError if no trial could be carried out.
+    progress: Progress | None = None,
+) -> dict[str, Evaluation]:
+    """Carry out trials of one model; returns an evaluation by head. Blocks.
 
-    A trial that broke for a technical reason (its message says which) is kept out of the rate and, when every
-    trial broke, is what the error tells.
+    A trial that broke for a technical reason (its message says which) is kept out of the rates; WorkbenchError tells
+    the reason when every trial of a head broke.
     """
-    for task in tasks:
-        if task not in TASKS:
-            raise NotFoundError.of("task", task, TASKS)
-    jobs = [LockstepJob("rollout", task, seed + k, model_id, head) for k in range(trials) for task in tasks]
-    results = run_batch(home, jobs, settings=settings or LockstepSettings(), workers=workers, progress=progress)
+    results = run_batch(home, jobs, settings=settings, workers=workers, progress=progress)
     counted = [result for result in results if result.episode_id]
+    _remember(home, counted)
+    return {head: _judged(head, results) for head in dict.fromkeys(job.head for job in jobs)}
+
+
+def _judged(head: str, results: Sequence[TakeResult]) -> Evaluation:
+    mine = [result for result in results if result.job.head == head]
+    counted = [result for result in mine if result.episode_id]
     if not counted:
-        why = results[0].message if results else "there was nothing to do"
-        raise WorkbenchError(f"no trial could be carried out ({why})", "Run one with --debug to see where it stops")
-    _remember(home, model_id, head, counted)
-    return Evaluation(model_id, head, _rates(tasks, counted), tuple(results), _median_latency(counted))
-
-
-def _rates(tasks: Sequence[str], results: Sequence[TakeResult]) -> dict[str, Rate]:
+        why = mine[0].message.rstrip(".") if mine else "there was nothing to do"
+        raise WorkbenchError(f"no trial with the {head} head could be carried out ({why})", "Run `main.py doctor`")
     rates = {}
-    for task in dict.fromkeys(tasks):
-        mine = [result for result in results if result.job.task == task]
-        rates[task] = Rate.of(sum(bool(result.success) for result in mine), len(mine))
-    return rates
+    for task in dict.fromkeys(result.job.task for result in counted):
+        outcomes = [bool(result.success) for result in counted if result.job.task == task]
+        rates[task] = Rate.of(sum(outcomes), len(outcomes))
+    return Evaluation(mine[0].job.model_id, head, rates, tuple(mine), _median_latency(counted))
 
 
 def _median_latency(results: Sequence[TakeResult]) -> float | None:
@@ -132,17 +137,17 @@ def _median_latency(results: Sequence[TakeResult]) -> float | None:
     return round(values[len(values) // 2], 3) if values else None
 
 
-def _remember(home: Path, model_id: str, head: str, results: Sequence[TakeResult]) -> None:
+def _remember(home: Path, results: Sequence[TakeResult]) -> None:
     """Store the trials in the catalogue, beside the episodes they are."""
     Library(home).close()  # brings the new takes into the catalogue
     with Catalog(Home.open(home)) as catalog:
         for result in results:
             catalog.add_trial(
-                model_id,
+                result.job.model_id,
                 result.job.task,
                 bool(result.success),
                 episode_id=result.episode_id,
-                head=head,
+                head=result.job.head,
                 seed=result.job.seed,
                 seconds=round(result.seconds, 3),
                 latency_ms=result.latency_ms,

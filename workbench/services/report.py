@@ -5,7 +5,7 @@ A page is plain values (cards, sections, blocks); the template turns them into H
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from workbench.services.jobs import Jobs
 from workbench.services.library import TakeView
 from workbench.services.machine import machine, versions
 from workbench.services.report_arrays import array_blocks
+from workbench.services.report_metrics import metric_blocks, short
 
 TEMPLATES = Path(__file__).parent / "templates"
 STRIP_PICTURES = 8
@@ -68,12 +69,10 @@ def training_blocks(jobs: Jobs, folder: Path, run_id: str) -> tuple[Block, ...]:
     parts = dict(list(curves.items())[:4])
     if loss and parts:
         blocks.append(Block("Parts of the loss and figures on the way", svg=line_chart(parts)))
-    metrics = flatten(jobs.metrics(run_id))
-    if metrics:
-        blocks.append(facts(metrics, "Measured on episodes that were held out"))
+    blocks += metric_blocks(jobs.status(run_id).stage, jobs.metrics(run_id))
     for path in sorted(folder.glob("*.npz")):
         blocks += array_blocks(path)
-    return tuple(blocks)
+    return tuple(sorted(blocks, key=lambda block: block.shape == "folded"))
 
 
 def strip_block(view: TakeView, caption: str, stream: str = "", pictures: int = STRIP_PICTURES) -> Block | None:
@@ -92,7 +91,7 @@ def strip_block(view: TakeView, caption: str, stream: str = "", pictures: int = 
 
 def facts(values: Mapping[str, Any], caption: str = "", shape: str = "") -> Block:
     """Names and values as a two-column table."""
-    rows = tuple((name.replace("_", " "), _short(value)) for name, value in values.items())
+    rows = tuple((name.replace("_", " "), short(value)) for name, value in values.items())
     return Block(caption, columns=("", ""), rows=rows, shape=shape)
 
 
@@ -107,26 +106,7 @@ def machine_section(seconds: Mapping[str, float], command: str) -> Section:
     return Section("Machine", blocks=tuple(blocks))
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one level with dotted names; long lists are left out."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        elif not (isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 8):
-            flat[prefix + name] = value
-    return flat
-
-
 def _smaller(picture: NDArray[Any], widest: int = 200) -> Image:
     """Every n-th pixel, so that a strip of large pictures stays a small file."""
     step = max(1, picture.shape[1] // widest)
     return np.asarray(picture[::step, ::step], np.uint8)
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(_short(part) for part in value)
-    return str(value)
