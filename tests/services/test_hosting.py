@@ -214,7 +214,6 @@ def test_a_child_goes_within_two_seconds_when_its_parent_is_killed(tmp_path):
             os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.xfail(strict=True, reason="Host does not close itself when the interpreter ends")
 def test_a_program_that_forgets_to_close_still_ends(tmp_path):
     """An exception on the way out must not leave a program hanging on its children."""
     parent, pid = start_parent(tmp_path, "sys.exit(3)")

@@ -177,18 +177,18 @@ class Driver:
         now_ns = self._clock.now_ns()
         try:
             state = self._arm.read()
+            with self._lock:
+                wanted = self._decide(state, now_ns)
+                verdict = self._guarded(state, wanted, now_ns)
+            if verdict is not None:
+                self._arm.send(verdict.command)
+                self._memory = verdict.memory
+                self._reasons = verdict.reasons
+            else:
+                self._arm.hold()
         except DeviceError as error:
             self.stop(f"the arm is not answering: {error}")
             return
-        with self._lock:
-            wanted = self._decide(state, now_ns)
-            verdict = self._guarded(state, wanted, now_ns)
-        if verdict is not None:
-            self._arm.send(verdict.command)
-            self._memory = verdict.memory
-            self._reasons = verdict.reasons
-        else:
-            self._arm.hold()
         self._record(state, wanted, verdict, now_ns)
 
     def _decide(self, state: ArmState, now_ns: int) -> ArmCommand | None:

@@ -7,6 +7,7 @@ parent disappears sees its link close and ends by itself.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import logging
@@ -136,6 +137,7 @@ class Host:
         self.bus = bus or Bus()
         self.threads = threads
         self._children: list[Child] = []
+        atexit.register(self.close)  # else a program that forgets to close waits for its children for ever
         self._context = mp.get_context("spawn")
 
     def start(self, name: str, target: str, /, **values: Any) -> Child:
@@ -155,6 +157,7 @@ class Host:
 
     def close(self) -> None:
         """Stop every child, last started first."""
+        atexit.unregister(self.close)
         while self._children:
             self._children.pop().stop()
 

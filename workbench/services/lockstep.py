@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hardware.arm import ARMS
 from hardware.sim.hand import HumanHand
 from hardware.sim.link import LocalStation
@@ -164,7 +166,7 @@ class LockstepSession:
             self._clock.advance_ns(round(period_s * 1e9))
         success = self._world.succeeded(job.task)
         episode_id = self._capture.stop_take(Outcome.SUCCESS if success else Outcome.FAILURE)
-        write_truth(self.home, episode_id, times, poses)
+        write_truth(self.home, episode_id, np.array(times, np.int64), np.array(poses))
         return TakeResult(job, episode_id, success, 0.0)
 
     def _rollout(self, job: LockstepJob) -> TakeResult:
@@ -241,8 +243,7 @@ class LockstepSession:
         wanted = self._station.expose() + 1
         deadline = time.monotonic() + _STALL_S
         while not (
-            all(camera.delivered >= wanted for camera in self._capture.cameras)
-            and self._capture.recorder.caught_up()
+            all(camera.delivered >= wanted for camera in self._capture.cameras) and self._capture.recorder.caught_up()
         ):
             if time.monotonic() > deadline:
                 errors = "; ".join(camera.status().error for camera in self._capture.cameras)

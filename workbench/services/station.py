@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from hardware.sim.remote import RemoteStation
 from models.registry import read_record
+from storage.evaluation import write_truth
 from storage.layout import Home
 from workbench.core.bus import Bus
 from workbench.core.chunks import chunk_spec
@@ -27,6 +29,7 @@ from workbench.services.hosting import Child, Host
 from workbench.services.recorder import RecorderStatus
 from workbench.services.settings import Settings
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _BEAT_S = 0.25
 _PLAY_S = 40.0
@@ -60,6 +63,7 @@ class Station:
         self._children: dict[str, Child] = {}
         self._rings: dict[str, Ring] = {}
         self._chunks: Ring | None = None
+        self._world: RemoteStation | None = None
         self._policy = ("", "rf")
         self._task = ""
         self._success: bool | None = None
@@ -88,6 +92,8 @@ class Station:
             if thread is not threading.current_thread():
                 thread.join(10)
         self._background.clear()
+        if self._world is not None:
+            self._world.close()
         self._host.close()
         self._children.clear()
         for ring in (*self._rings.values(), *([self._chunks] if self._chunks else [])):
@@ -99,30 +105,33 @@ class Station:
     def _start_children(self) -> None:
         settings = self.settings
         if settings.simulated:
-            cameras = [{"name": camera.name, **camera.options} for camera in settings.cameras]
-            self._start_child(
-                "simulation", "hardware.sim.server:main", folder=str(self._folder), seed=0, cameras=cameras
-            )
-            settings = _addressed(settings, str(self._folder))
-            self.settings = settings
+            settings = self.settings = self._start_simulation(settings)
         plain, folder = settings.plain(), str(self._folder)
         self._start_child(
             "capture", "workbench.services.capture:main", home=str(self.home.path), settings=plain, folder=folder
         )
         if settings.arm is not None:
             self._start_child("arm", "workbench.services.control:main", settings=plain, folder=folder)
-        for child in self._children.values():
-            child.call("status", timeout_s=60)
+        for name in ("capture", "arm"):
+            if name in self._children:
+                self._children[name].call("status", timeout_s=90)
         for path in sorted(self._folder.glob("*.ring")):
             name = path.name.removesuffix(".ring")
             if name.startswith(("observation.", *RECORDED)):
                 self._rings[name] = Ring.attach(path)
         self.streams = {name: ring.spec for name, ring in self._rings.items()}
 
+    def _start_simulation(self, settings: Settings) -> Settings:
+        """Start the simulated world; returns the settings with its address in every simulated device."""
+        folder = self._folder / "world"
+        cameras = [camera.options for camera in settings.cameras]
+        self._start_child("simulation", "hardware.sim.server:main", folder=str(folder), seed=0, cameras=cameras)
+        self._child("simulation").call("ready", timeout_s=90)
+        self._world = RemoteStation(folder)
+        return _addressed(settings, str(folder))
+
     def _start_child(self, name: str, target: str, **values: Any) -> None:
         self._children[name] = self._host.start(name, target, **values)
-        if name == "simulation":
-            self._children[name].call("status", timeout_s=60)
 
     # looking --------------------------------------------------------------------------------------------------------
 
@@ -180,7 +189,7 @@ class Station:
         """Simulated station: place the objects anew for a task; the arm is home afterwards."""
         self.settings.instruction(task)
         self.hold()
-        self._simulation().call("reset", task=task, seed=int.from_bytes(os.urandom(3), "little"), actor=actor)
+        self._simulation().reset(task, _seed(), actor)
         self._success = None
 
     # driving --------------------------------------------------------------------------------------------------------
@@ -251,53 +260,76 @@ class Station:
     # background -----------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Poll the children for the snapshot and tell the arm that somebody watches."""
+        """Tell the arm that somebody watches and poll the children; a part that fails is said once and shown."""
+        said: dict[str, str] = {}
         while not self._closing.wait(_BEAT_S):
-            try:
-                cameras, recorder = self._child("capture").call("status", timeout_s=10)
-                driver = DriverStatus("parked", "this station has no arm")
-                if "arm" in self._children:
-                    self._child("arm").call("beat", timeout_s=10)
-                    driver = self._child("arm").call("status", timeout_s=10)
-                driver = replace(driver, model_id=self._policy[0], task=self._task, success=self._success)
-                self._snapshot = StationStatus(
-                    tuple(cameras), recorder, driver, self.settings.simulated, self.home.free_bytes()
-                )
-            except WorkbenchError as error:
-                if not self._closing.is_set():
-                    self.bus.publish(Failed("station", str(error)))
-                return
+            driver = self._asked("arm", said, self._driver_status) or replace(
+                self._snapshot.driver, state="offline", reason=said.get("arm", "this station has no arm")
+            )
+            cameras, recorder = self._asked("capture", said, self._capture_status) or (
+                tuple(replace(camera, state="offline", error=said["capture"]) for camera in self._snapshot.cameras),
+                replace(self._snapshot.recorder, state="faulted", error=said["capture"]),
+            )
+            driver = replace(driver, model_id=self._policy[0], task=self._task, success=self._success)
+            self._snapshot = StationStatus(cameras, recorder, driver, self.settings.simulated, self.home.free_bytes())
+
+    def _asked(self, name: str, said: dict[str, str], ask: Callable[[], T]) -> T | None:
+        """What a child answers, or None; a new failure is published."""
+        if name not in self._children:
+            return None
+        try:
+            answer = ask()
+        except WorkbenchError as error:
+            if said.get(name) != str(error) and not self._closing.is_set():
+                self.bus.publish(Failed(name, str(error)))
+            said[name] = str(error)
+            return None
+        said.pop(name, None)
+        return answer
+
+    def _driver_status(self) -> DriverStatus:
+        arm = self._child("arm")
+        arm.call("beat", timeout_s=10)
+        status: DriverStatus = arm.call("status", timeout_s=10)
+        return status
+
+    def _capture_status(self) -> tuple[tuple[CameraStatus, ...], RecorderStatus]:
+        cameras, recorder = self._child("capture").call("status", timeout_s=10)
+        return tuple(cameras), recorder
 
     def _play_operator(self, task: str) -> None:
         self.reset_scene(task)
         self._ready()
-        seed = int.from_bytes(os.urandom(3), "little")
-        options = {"address": str(self._folder), "task": task, "seed": seed}
+        options = {"address": self._simulation().address, "task": task, "seed": _seed()}
         self._child("arm").call("operate", kind="scripted", options=options)
         self._played(task, EpisodeKind.TELEOP, lambda: bool(self._child("arm").call("operated")))
         self.hold()
 
     def _play_hand(self, task: str) -> None:
         self.reset_scene(task, actor="human")
-        simulation = self._simulation()
-        simulation.call("start_hand", task=task, seed=int.from_bytes(os.urandom(3), "little"))
-        self._played(task, EpisodeKind.HUMAN, lambda: bool(simulation.call("hand_done")))
-        simulation.call("stop_hand")
+        world = self._simulation()
+        world.start_hand(task, _seed())
+        episode_id = self._played(task, EpisodeKind.HUMAN, world.hand_done)
+        if episode_id:
+            write_truth(self.home, episode_id, *world.hand_truth())
+        world.stop_hand()
 
-    def _played(self, task: str, kind: EpisodeKind, finished: Callable[[], bool]) -> None:
+    def _played(self, task: str, kind: EpisodeKind, finished: Callable[[], bool]) -> str:
+        """Record until finished; returns the take's id, "" if the station closed meanwhile (it seals the take)."""
         self.start_take(task, kind, {"played": True})
         end = time.monotonic() + _PLAY_S
         while time.monotonic() < end and not finished() and not self._closing.wait(0.05):
             pass
-        if not self._closing.is_set():
-            success = self._simulation().call("succeeded", task=task)
-            self.stop_take(Outcome.SUCCESS if success else Outcome.FAILURE)
+        if self._closing.is_set():
+            return ""
+        success = self._simulation().succeeded(task)
+        return self.stop_take(Outcome.SUCCESS if success else Outcome.FAILURE)
 
     def _supervise(self) -> None:
         """During a drive: ask the simulated station for success; seal the take when the drive is over."""
         while not self._closing.wait(0.1):
             state = self._child("arm").call("status").state
-            if self.settings.simulated and self._simulation().call("succeeded", task=self._task):
+            if self.settings.simulated and self._simulation().succeeded(self._task):
                 self._success = True
                 self._child("arm").call("hold", reason="the task is done")
             if self._success or state in ("parked", "stopped"):
@@ -338,10 +370,14 @@ class Station:
             raise WorkbenchError(f"the {name} is not running", hint)
         return self._children[name]
 
-    def _simulation(self) -> Child:
-        if not self.settings.simulated:
-            raise WorkbenchError("this is a real station", "Only the simulated one can do that by itself")
-        return self._child("simulation")
+    def _simulation(self) -> RemoteStation:
+        if self._world is None:
+            raise WorkbenchError("no simulated world is running", "Only a simulated station can do that by itself")
+        return self._world
+
+
+def _seed() -> int:
+    return int.from_bytes(os.urandom(3), "little")
 
 
 def _addressed(settings: Settings, address: str) -> Settings:
@@ -356,4 +392,4 @@ def _addressed(settings: Settings, address: str) -> Settings:
 def _chunk_steps(home: Home, model_id: str) -> int:
     """How many actions one chunk of a model has."""
     recipe = read_record(home, model_id).recipe
-    return int(round(float(recipe["horizon_s"]) / float(recipe["step_s"])))
+    return round(float(recipe["horizon_s"]) / float(recipe["step_s"]))
