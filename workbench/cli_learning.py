@@ -39,10 +39,10 @@ def _changes(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _finish(jobs: Jobs, run_id: str, title: str, output: Output) -> JobStatus:
-    """Follow a run to its end and write its page. Leaving early (Ctrl-C) leaves the run at work."""
+    """Follow a run to its end."""
     output.note(f"run {run_id}")
     with output.progress(title) as step:
-        return jobs.wait(run_id, lambda now: step(now.step, now.steps) if now.steps else None)
+        return jobs.follow(run_id, lambda now: step(now.step, now.steps) if now.steps else None)
 
 
 def _result(home: Home, jobs: Jobs, status: JobStatus, output: Output) -> dict[str, Any]:

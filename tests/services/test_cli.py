@@ -142,7 +142,7 @@ def test_interruption_is_a_sentence(capsys: pytest.CaptureFixture[str], monkeypa
 
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
     assert main([], interrupted) == 1
-    assert "interrupted" in capsys.readouterr().err
+    assert "Interrupted" in capsys.readouterr().err
 
 
 def test_a_failing_window_is_a_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

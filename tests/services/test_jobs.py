@@ -204,6 +204,18 @@ def test_killed_run_is_noticed_and_resumes(stocked: Home) -> None:
     until(lambda: jobs.status(run_id).ended)
 
 
+def test_ctrl_c_at_the_terminal_ends_the_run_at_a_checkpoint(stocked: Home) -> None:
+    words = ["train", "act_vae", "--preset", "tiny", "--set", f"steps={LONG}", "--home", str(stocked.path)]
+    typed = subprocess.Popen([sys.executable, "main.py", *words], stderr=subprocess.PIPE, text=True, cwd=PROJECT)
+    jobs = Jobs(stocked.path)
+    until(lambda: any(status.step > 0 for status in jobs.jobs()))
+    typed.send_signal(signal.SIGINT)
+    _, said = typed.communicate(timeout=60)
+    assert typed.returncode == 1 and "train --resume" in said.splitlines()[-1] and "Traceback" not in said
+    until(lambda: jobs.jobs()[0].ended)
+    assert jobs.jobs()[0].state is JobState.CANCELLED
+
+
 def test_a_run_outlives_the_program_that_started_it(stocked: Home) -> None:
     script = (
         "import sys; from pathlib import Path; from workbench.services.jobs import Jobs;"

@@ -42,12 +42,13 @@ def about(seed: int) -> dict[str, Any]:
 def bench_record(seconds: float) -> dict[str, Any]:
     """Record the simulated station's cameras (640x480 at 30 Hz, one with depth) for a while.
 
-    ``cpu_ms_per_camera_frame`` is processor time of the capture process, recording minus nothing: cameras' rings,
-    encoding and disk; drawing the simulated pictures happens in another process.
+    ``lost``: colour pictures missing in the take; ``missed_by_cameras``: how many of those the cameras never delivered
+    (a machine too slow to draw them). ``cpu_ms_per_camera_frame``: processor time of the capture process per colour
+    picture: rings, encoding, disk; drawing happens in another process.
     """
     with _running_station() as (station, home):
         capture = _process("capture")
-        cpu_before = _cpu_s(capture)
+        cpu_before, missed_before = _cpu_s(capture), _missed(station)
         episode_id = station.start_take(TASK, EpisodeKind.TELEOP)
         time.sleep(seconds)
         cpu_s = _cpu_s(capture) - cpu_before
@@ -56,6 +57,7 @@ def bench_record(seconds: float) -> dict[str, Any]:
         while station.status().recorder.state != "idle":
             time.sleep(0.005)
         ready_s = time.monotonic() - asked
+        missed = _missed(station) - missed_before
         with Library(home) as library:
             view = library.open(episode_id)
         counts = view.manifest.counts
@@ -65,7 +67,8 @@ def bench_record(seconds: float) -> dict[str, Any]:
         frames = sum(counts[name] for name in color)
         folder = Home.open(home).sealed(episode_id)
         return {
-            "lost": sum(view.manifest.gaps.get(name, 0) for name in pictures),
+            "lost": sum(view.manifest.gaps.get(name, 0) for name in color),
+            "missed_by_cameras": missed,
             "frames": frames,
             "achieved_hz": round(frames / len(color) / view.manifest.duration_s, 2),
             "cpu_ms_per_camera_frame": round(1000 * cpu_s / max(1, frames), 3),
@@ -216,6 +219,10 @@ def _process(name: str) -> psutil.Process:
         if child.name == name and child.pid is not None:
             return psutil.Process(child.pid)
     raise WorkbenchError(f"there is no process '{name}'", "Measure without --threads")
+
+
+def _missed(station: Station) -> int:
+    return sum(camera.drops for camera in station.status().cameras)
 
 
 def _cpu_s(process: psutil.Process) -> float:

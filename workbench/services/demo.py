@@ -178,7 +178,7 @@ class Demo:
         """Wait for a run and keep what it made."""
         self.story.runs[name] = run_id
         with self._teller.progress(f"training {name}") as step:
-            status = self._jobs.wait(run_id, lambda now: _show(step, now))
+            status = self._jobs.follow(run_id, lambda now: _show(step, now))
         self.story.models[name] = status.model_id
         self.story.metrics[name] = self._jobs.metrics(run_id)
 

@@ -85,8 +85,9 @@ def _cards(story: Story, result: Mapping[str, Any], lines: Sequence[Receipt]) ->
         words = f"before: {_percent(new.before)}; n = {new.after.n}"
         cards.append(Card("New task, after", _percent(new.after), words))
     if aligned.get("retrieval_top1") is not None:
-        words = f"top 5: {aligned['retrieval_top5']:.0%}; chance {aligned['chance']:.1%}, n = {aligned['n']}"
-        cards.append(Card("Retrieval, top 1", f"{aligned['retrieval_top1']:.0%}", words))
+        first, five, chance = (100 * aligned[name] for name in ("retrieval_top1", "retrieval_top5", "chance"))
+        words = f"top 5: {five:.0f} %; chance {chance:.1f} %, n = {aligned['n']}"
+        cards.append(Card("Retrieval, top 1", f"{first:.0f} %", words))
     if story.latency_ms:
         words = ", ".join(f"{head.upper()} {value:.1f}" for head, value in sorted(story.latency_ms.items()))
         cards.append(Card("Inference", f"{story.latency_ms.get('rf', 0.0):.1f} ms", f"median ms: {words}"))
@@ -122,7 +123,7 @@ def _driving_section(lines: Sequence[Receipt], story: Story) -> Section:
     blocks = [Block("Dot: measured rate. Band: 95 % Wilson interval.", columns=columns, rows=rows, shape="wide")]
     if story.ntp:
         tokens = tuple(
-            (task, Drawn(interval_bar(rate.success, *rate.interval, colour=PALETTE[2])), str(rate))
+            (task.replace("_", " "), Drawn(interval_bar(rate.success, *rate.interval, colour=PALETTE[2])), str(rate))
             for task, rate in story.ntp.items()
         )
         blocks.append(Block("The token head before fine-tuning", columns=("task", "", ""), rows=tokens, shape="wide"))

@@ -6,6 +6,7 @@ resumes. A trainer that died without a word is noticed by its process id and rep
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -147,6 +148,15 @@ class Jobs:
                     f"the {status.stage} run {run_id} {status.state}: {status.message}", _advice(run_id)
                 )
             time.sleep(poll_s)
+
+    def follow(self, run_id: str, progress: Progress = lambda status: None) -> JobStatus:
+        """``wait`` for a person at a terminal: their Ctrl-C also ends the run, at its checkpoint."""
+        try:
+            return self.wait(run_id, progress)
+        except KeyboardInterrupt:
+            with contextlib.suppress(StateError):  # it ended by itself in the meantime
+                self.cancel(run_id)
+            raise WorkbenchError(f"interrupted; run {run_id} saves a checkpoint and ends", _advice(run_id)) from None
 
     def log(self, run_id: str, most_bytes: int = 20_000) -> str:
         """The end of what the trainer printed."""

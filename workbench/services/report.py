@@ -27,7 +27,7 @@ from workbench.services.report_metrics import metric_blocks, short
 
 TEMPLATES = Path(__file__).parent / "templates"
 STRIP_PICTURES = 8
-_NOT_CURVES = frozenset({"seconds", "lr", "step"})
+_NOT_CURVES = frozenset({"seconds", "lr", "step", "grad"})
 
 
 def render(page: Page) -> str:
