@@ -13,6 +13,7 @@ from workbench.core.errors import WorkbenchError
 
 Vector = NDArray[np.float64]
 _DONE_M, _DONE_RAD = 5e-5, 5e-4
+_FAR = 1e3  # no arm is asked for a point a kilometre away
 
 
 class MujocoKinematics:
@@ -46,11 +47,13 @@ class MujocoKinematics:
         return self._data.site_xpos[self._site_id].copy(), quaternion
 
     def solve(self, seed_rad: Vector, position_m: Vector, quaternion_wxyz: Vector) -> Vector:
-        """(N,) joint positions whose tool pose is closest to the wanted one; the seed if that is not finite."""
+        """(N,) joint positions whose tool pose is closest to the wanted one; the seed if that is no pose."""
         seed = np.clip(np.asarray(seed_rad, dtype=np.float64), self._low, self._high)
         wanted = np.concatenate([quaternion_wxyz, position_m]).astype(np.float64)
+        if not np.all(np.abs(wanted) < _FAR):  # also false for what is not a number
+            return seed
         norm = float(np.linalg.norm(wanted[:4]))
-        if not np.all(np.isfinite(wanted)) or norm < 1e-6:
+        if norm < 1e-6:
             return seed
         wanted[:4] /= norm
         self._configuration.update(seed)

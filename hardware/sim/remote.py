@@ -28,6 +28,7 @@ SCENE_NAMES = (*OBJECTS, *TARGETS)
 SCENE = StreamSpec("scene", (len(SCENE_NAMES), 3), "float64", unit="m", rate_hz=50.0)
 _LOST_AFTER_S = 3.0
 _POLL_S = 0.001
+_ANSWER_S = 30.0
 
 
 def ring_path(folder: Path, stream: str) -> Path:
@@ -113,9 +114,11 @@ class RemoteStation:
                     key = (self._folder / KEY_FILE).read_bytes()
                     self._words = Client(str(self._folder / SOCKET), "AF_UNIX", authkey=key)
                 self._words.send((word, values))
+                if not self._words.poll(_ANSWER_S):
+                    raise OSError(f"no answer to '{word}' in {_ANSWER_S:.0f} s")
                 kind, answer = self._words.recv()
             except (OSError, EOFError) as error:
-                self._words = None
+                self._hang_up()
                 raise DeviceError(f"the simulated station has ended ({error})", "Restart the station") from error
         if kind == "error":
             raise WorkbenchError(*answer)
@@ -134,10 +137,14 @@ class RemoteStation:
         """Let go of rings and socket; safe to call twice."""
         while self._rings:
             self._rings.popitem()[1].close()
-        with self._lock, contextlib.suppress(OSError):
-            if self._words is not None:
-                self._words.close()
-                self._words = None
+        with self._lock:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        words, self._words = self._words, None
+        if words is not None:
+            with contextlib.suppress(OSError):  # broken already
+                words.close()
 
 
 class RemoteFeed:

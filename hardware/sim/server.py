@@ -10,9 +10,11 @@ import contextlib
 import math
 import os
 import secrets
+import socket
 import threading
 import time
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ _TICK_S = 0.005
 _MOST_BEHIND_S = 0.1
 _TRUTH_EVERY_NS = 33_000_000
 _PATH_LIMIT = 100
+_HEAR_S = 0.2
 
 
 class Clockwork:
@@ -218,21 +221,25 @@ class Words:
             file.write(self._key)
         self._key_file = folder / KEY_FILE
         self._clockwork = clockwork
-        self._listener = Listener(self._address, "AF_UNIX", authkey=self._key)
-        self._clients: list[Connection] = []
+        self._listener = Listener(self._address, "AF_UNIX", backlog=16, authkey=self._key)
+        self._talks: list[threading.Thread] = []
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            with contextlib.suppress(OSError, EOFError):  # a stranger without the key, or the wake-up of ``close``
+            try:
                 client = self._listener.accept()
-                self._clients.append(client)
-                threading.Thread(target=self._converse, args=(client,), name="sim-words-client", daemon=True).start()
+            except (OSError, EOFError, AuthenticationError):
+                continue  # a stranger without the key, or the wake-up of ``close``
+            talk = threading.Thread(target=self._converse, args=(client, stop), name="sim-words-client", daemon=True)
+            talk.start()
+            self._talks = [other for other in self._talks if other.is_alive()] + [talk]
 
-    def _converse(self, client: Connection) -> None:
-        with contextlib.suppress(OSError, EOFError):  # the other side has hung up
-            while True:
-                word, values = client.recv()
-                client.send(self._answer(word, values))
+    def _converse(self, client: Connection, stop: threading.Event) -> None:
+        with client, contextlib.suppress(OSError, EOFError):  # the other side has hung up
+            while not stop.is_set():
+                if client.poll(_HEAR_S):
+                    word, values = client.recv()
+                    client.send(self._answer(word, values))
 
     def _answer(self, word: str, values: dict[str, Any]) -> tuple[str, Any]:
         known = ("reset", "succeeded", "scene", "actor", "start_hand", "stop_hand", "hand_done", "hand_truth")
@@ -245,15 +252,16 @@ class Words:
         except Exception as error:
             return "error", (f"'{word}' failed: {type(error).__name__}: {error}", "See the log")
 
-    def close(self) -> None:
-        """Wake the listening thread (its ``stop`` is set by now) and hang up."""
-        with contextlib.suppress(OSError, EOFError):
-            Client(self._address, "AF_UNIX", authkey=self._key).close()
+    def wake(self) -> None:
+        """Let the listening thread notice that ``stop`` is set."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as knock:
+            knock.connect(self._address)
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
+        """After the listening thread has ended: wait for talks to end, remove socket and key."""
+        for talk in self._talks:
+            talk.join(5.0)
         self._listener.close()
-        for client in self._clients:
-            client.close()
         self._key_file.unlink(missing_ok=True)
 
 
@@ -295,10 +303,10 @@ def main(link: Link, folder: str, seed: int, cameras: list[dict[str, Any]]) -> N
             pass
     finally:
         stop.set()
-        words.close()
+        words.wake()
         for thread in (*threads, listening):
             thread.join(5.0)
-        words.hang_up()
+        words.close()
         clockwork.close()
         (place / CAMERAS_FILE).unlink(missing_ok=True)
 
