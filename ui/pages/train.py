@@ -102,7 +102,8 @@ class TrainPage(Page):
         column.addWidget(self.base)
         self._kinds_heading = label("Learn from takes of", "heading")
         column.addWidget(self._kinds_heading)
-        for box in self.kinds.values():
+        for kind, box in self.kinds.items():
+            box.setAccessibleName(f"Learn from takes of kind {words.kind(kind)}")
             column.addWidget(box)
         column.addWidget(self.summary)
         column.addStretch(1)

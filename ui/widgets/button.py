@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PyQt6.QtCore import QRect, QSize, Qt
-from PyQt6.QtGui import QAction, QColor, QKeySequence, QPainter, QPaintEvent
+from PyQt6.QtGui import QAction, QColor, QFontMetrics, QKeySequence, QPainter, QPaintEvent
 from PyQt6.QtWidgets import QPushButton, QSizePolicy, QStyle, QStyleOptionButton, QWidget
 
 from ui.actions import Actions
@@ -64,7 +64,7 @@ class CommandButton(QPushButton):
             style.drawControl(QStyle.ControlElement.CE_PushButton, option, painter, self)
         self.ensurePolished()
         key_width = self._key_width()
-        inside = self.rect().adjusted(12, 0, -10, 0)
+        inside = self.rect().adjusted(9, 0, -9, 0)
         words = QRect(inside.left(), inside.top(), inside.width() - key_width, inside.height())
         painter.setPen(self._ink())
         painter.setFont(self.font())
@@ -85,7 +85,7 @@ class CommandButton(QPushButton):
         return _ARROWS.get(self._keys, self._keys)
 
     def _key_width(self) -> int:
-        return 14 + 8 * len(self._key_words()) if self._keys else 0
+        return QFontMetrics(base_font(0.8)).horizontalAdvance(self._key_words()) + 6 if self._keys else 0
 
     def _pressed(self) -> None:
         self.setChecked(self._action.isChecked())  # the action decides, not the click

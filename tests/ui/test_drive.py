@@ -1,0 +1,96 @@
+"""Driving from the window with a real (barely trained) model: hold, resume, take over, stop, clear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PyQt6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from tests.ui.conftest import WAIT_MS
+from tests.ui.material import TASK, train_driver, write_take
+from tests.ui.test_window import click, driver, press
+from ui.pages.drive import DrivePage, limit_rows
+from ui.window import Window
+from workbench.core.types import EpisodeKind
+
+
+@pytest.fixture(scope="module")
+def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("trained")
+    for seed in range(4):
+        write_take(home, seed)
+    train_driver(home)
+    return home
+
+
+def test_limits_are_words_a_person_reads() -> None:
+    rows = limit_rows(
+        {"joint_speed_rad_s": (2.0, 2.0, 3.0), "tool_speed_m_s": 0.6, "workspace_min_m": (0.2, -0.4, 0.0)}
+    )
+    assert [(row.name, row.value) for row in rows] == [
+        ("joint speed", "2, 2, 3 rad/s"),
+        ("tool speed", "0.6 m/s"),
+        ("workspace min", "0.2, -0.4, 0 m"),
+    ]
+    assert "stays parked" in limit_rows({})[0].value
+
+
+def test_without_a_model_the_page_says_what_to_do(
+    open_window: Callable[..., Window], qtbot: QtBot, tmp_path: Path
+) -> None:
+    window = open_window(tmp_path)
+    window.go("drive")
+    page = window.pages["drive"]
+    assert isinstance(page, DrivePage)
+    qtbot.waitUntil(page._no_model.isVisible, timeout=WAIT_MS)
+    assert "Ctrl+3" in page._no_model.text()
+    assert not window.actions_["drive.start"].isEnabled()
+
+
+def test_drive_hold_resume_take_over_and_stop(
+    open_window: Callable[..., Window], qtbot: QtBot, trained_home: Path
+) -> None:
+    window = open_window(trained_home)
+    qtbot.keyClick(window, Qt.Key.Key_4, Qt.KeyboardModifier.ControlModifier)
+    page = window.pages["drive"]
+    assert isinstance(page, DrivePage)
+    window.activateWindow()
+    page.tasks.setCurrentIndex(page.tasks.findData(TASK))
+    click(qtbot, window, "drive.start")
+    qtbot.waitUntil(lambda: driver(window) == "driving", timeout=2 * WAIT_MS)
+    qtbot.waitUntil(lambda: page.badge.state.word == "Driving", timeout=WAIT_MS)
+    assert page.authority.text() == "The policy drives"
+
+    press(qtbot, window, Qt.Key.Key_Space, "drive.hold")
+    qtbot.waitUntil(lambda: driver(window) == "holding", timeout=WAIT_MS)
+    press(qtbot, window, Qt.Key.Key_R, "drive.resume")
+    qtbot.waitUntil(lambda: driver(window) == "driving", timeout=WAIT_MS)
+
+    click(qtbot, window, "drive.correct")
+    qtbot.waitUntil(lambda: driver(window) == "correcting" and page.pad.hasFocus(), timeout=WAIT_MS)
+    press(qtbot, window, Qt.Key.Key_Space, "drive.hold")
+    qtbot.waitUntil(lambda: driver(window) == "holding", timeout=WAIT_MS)
+
+    press(qtbot, window, Qt.Key.Key_Escape, "drive.stop")
+    qtbot.waitUntil(lambda: driver(window) == "stopped" and page.badge.state.word == "Stopped", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: page.trials.rowCount() == 1, timeout=WAIT_MS)
+    assert "1" in page.score.text()
+    click(qtbot, window, "drive.clear")
+    qtbot.waitUntil(lambda: driver(window) == "parked", timeout=WAIT_MS)
+    library = window.desk.library
+    assert library is not None
+    qtbot.waitUntil(lambda: any(r.kind is EpisodeKind.ROLLOUT for r in library.episodes()), timeout=WAIT_MS)
+
+
+def test_stop_works_on_every_page(open_window: Callable[..., Window], qtbot: QtBot, tmp_path: Path) -> None:
+    window = open_window(tmp_path)
+    for name in ("record", "library", "train", "drive"):
+        window.go(name)
+        press(qtbot, window, Qt.Key.Key_Escape, "drive.stop")
+        qtbot.waitUntil(lambda: driver(window) == "stopped", timeout=WAIT_MS)
+        window.go("drive")
+        click(qtbot, window, "drive.clear")
+        qtbot.waitUntil(lambda: driver(window) == "parked", timeout=WAIT_MS)
