@@ -70,6 +70,7 @@ PLANS: Mapping[str, DemoPlan] = MappingProxyType(
             new_trials=3,
             ntp_trials=1,
             preset="quick",
+            changes=MappingProxyType({"finetune": MappingProxyType({"steps": 150})}),
         ),
         "full": DemoPlan(
             "full",
@@ -80,6 +81,7 @@ PLANS: Mapping[str, DemoPlan] = MappingProxyType(
             new_trials=20,
             ntp_trials=5,
             preset="station",
+            changes=MappingProxyType({"finetune": MappingProxyType({"steps": 500})}),
         ),
     }
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,18 @@ from workbench.services.machine import machine, versions
 from workbench.services.settings import Settings
 
 LEAST_FREE_BYTES = 5_000_000_000
+DRAW_S = 60.0
+_DRAW = """
+import mujoco
+model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><light/><geom size='1'/></worldbody></mujoco>")
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+renderer = mujoco.Renderer(model, 24, 32)
+renderer.update_scene(data)
+if not renderer.render().max():
+    raise SystemExit("the picture is black")
+renderer.close()
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,25 +115,15 @@ def check_machine(home: Home) -> tuple[Check, ...]:
 
 
 def _rendering() -> Check:
-    """Whether the simulated cameras can draw without a display."""
-    backend = os.environ.get("MUJOCO_GL", "")
-    if sys.platform != "linux":
-        return Check("rendering", True, backend or "native")
-    library = next((name for name in _gl_names(backend) if _loadable(name)), "")
-    advice = "Install Mesa's EGL (Debian: apt install libegl1 libgl1-mesa-dri)"
-    return Check("rendering", bool(library), library or f"no library for MUJOCO_GL={backend or 'egl'}", advice)
-
-
-def _gl_names(backend: str) -> tuple[str, ...]:
-    return ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so") if backend == "osmesa" else ("libEGL.so.1",)
-
-
-def _loadable(library: str) -> bool:
+    """Whether the simulated cameras can draw without a display: tried in a process of its own, it may well abort."""
+    advice = "Install Mesa's EGL (Debian: apt install libegl1 libgl1-mesa-dri) or set MUJOCO_GL"
+    backend = os.environ.get("MUJOCO_GL", "native")
     try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
+        done = subprocess.run([sys.executable, "-c", _DRAW], capture_output=True, text=True, timeout=DRAW_S)
+    except subprocess.TimeoutExpired:
+        return Check("rendering", False, f"{backend}: no picture in {DRAW_S:.0f} s", advice)
+    words = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+    return Check("rendering", done.returncode == 0, backend if done.returncode == 0 else f"{backend}: {words}", advice)
 
 
 def examine_all(home_path: Path | None, *, fix: bool) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from workbench.services.machine import child_environment
 from workbench.services.runs import plan_run
 
 TAIL_BYTES = 8192
+LEAVE_S = 20.0
 ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 WORKER = "models.train_worker"
 Progress = Callable[["JobStatus"], None]
@@ -137,10 +138,12 @@ class Jobs:
         return dict(read_json(path)) if path.exists() else {}
 
     def wait(self, run_id: str, progress: Progress = lambda status: None, poll_s: float = 0.25) -> JobStatus:
-        """Block until a run has ended; WorkbenchError with its message when it did not end well."""
+        """Block until a run and its process have ended; WorkbenchError with its message when it did not end well."""
         while True:
             status = self.status(run_id)
             progress(status)
+            if status.ended:
+                self._let_go(run_id)
             if status.state is JobState.DONE:
                 return status
             if status.ended:
@@ -199,6 +202,12 @@ class Jobs:
         except psutil.Error:
             return None
         return pid if ours else None
+
+    def _let_go(self, run_id: str) -> None:
+        """Wait for a trainer that has said its last word to leave; it holds the run's folder until then."""
+        deadline = time.monotonic() + LEAVE_S
+        while self._living_pid(run_id) is not None and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def _judged(self, folder: Path, status: JobStatus) -> JobStatus:
         """The state as written, unless the process that should be at it is gone."""
