@@ -129,8 +129,14 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def small_set(tmp_path_factory: pytest.TempPathFactory) -> Set:
-    """Twelve robot takes and six human clips. Shared by all tests: read only (models and runs may be added)."""
+    """Twelve robot takes and six human clips. Shared by all tests: read only (models and runs may be added).
+
+    Their ids are fixed, because an id decides whether a take is held out.
+    """
     home = Home.open(Path(tmp_path_factory.mktemp("home")))
-    robot = tuple(write_take(home, seed, looks=seed % 2 == 1) for seed in range(12))
-    human = tuple(write_take(home, 100 + seed, EpisodeKind.HUMAN) for seed in range(6))
+    ids = (f"{number:032x}" for number in range(1, 100))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("storage.writer.new_id", lambda: next(ids))
+        robot = tuple(write_take(home, seed, looks=seed % 2 == 1) for seed in range(12))
+        human = tuple(write_take(home, 100 + seed, EpisodeKind.HUMAN) for seed in range(6))
     return Set(home, robot, human)

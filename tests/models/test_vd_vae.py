@@ -1,0 +1,183 @@
+"""The alignment: what its losses mean, what it ignores, and that it reads actions off pictures better than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from models import align, labels, train_worker
+from models.act_vae import ActVae
+from models.data import Windows, load_takes
+from models.recipes import ActVaeRecipe, VdVaeRecipe, preset
+from models.registry import read_record
+from models.stages import RunSpec
+from models.train import Result, Trainer
+from models.vd_net import VdVae, clashes, contrast, shuffle_clusters
+from models.vd_vae import VdVaeStage, glance_all, load_vd_vae, present_cameras, seen_cameras
+from tests.models.conftest import Set
+from workbench.core.errors import WorkbenchError
+
+
+@dataclass
+class Aligned:
+    spec: RunSpec
+    act_id: str
+    result: Result
+    windows: Windows
+
+
+@pytest.fixture(scope="module")
+def aligned(small_set: Set, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aligned]:
+    """A codec and an alignment, trained for a few seconds."""
+    torch.set_num_threads(1)
+    home = small_set.home
+    codec = RunSpec("act_vae", preset("tiny", "act_vae"), small_set.robot, home.path)
+    assert train_worker.run(codec.write(), resume=False) == train_worker.DONE
+    recipe = preset("tiny", "vd_vae", steps=120, control="reconstruction_only", lr=2e-3)
+    spec = RunSpec("vd_vae", recipe, small_set.ids, home.path, {"act_vae": codec.model_id})
+    stage = VdVaeStage(spec, home)
+    trainer = Trainer(stage, tmp_path_factory.mktemp("run"))
+    trainer.run()
+    result = trainer.finish()
+    stage.save(home.models / spec.model_id, result)
+    yield Aligned(spec, codec.model_id, result, stage.windows)
+
+
+def test_pictures_tell_the_action_better_than_chance_and_than_the_control(aligned: Aligned) -> None:
+    metrics = aligned.result.metrics
+    assert metrics["held_out"] and metrics["retrieval_top5"] > 2 * metrics["chance_top5"]
+    assert metrics["control"]["name"] == "reconstruction_only"
+    assert metrics["retrieval_top5"] > metrics["control"]["retrieval_top5"]
+    assert metrics["decode_rmse_mm"] < 0.9 * metrics["control"]["decode_rmse_mm"]
+    assert metrics["forward_error"] < 1.0
+    matrix = aligned.result.arrays["retrieval"]
+    assert matrix.shape == (metrics["n"], metrics["gallery"])
+
+
+def test_the_saved_model_stands_on_its_codec_and_keeps_its_book(aligned: Aligned, small_set: Set) -> None:
+    model = load_vd_vae(small_set.home, aligned.spec.model_id)
+    assert torch.equal(model.net.book.codes_KD, model.act.net.codebook)
+    record = read_record(small_set.home, aligned.spec.model_id)
+    assert record.bases == {"act_vae": aligned.act_id} and len(record.data) == 18
+    tokens, confidence = glance_all(model, aligned.windows)
+    assert tokens.shape == (len(aligned.windows.take_W), 6) and 0 <= float(confidence.min()) <= 1
+
+
+def test_labels_lie_beside_the_model_and_are_found_again(
+    aligned: Aligned, small_set: Set, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, model_id = small_set.home, aligned.spec.model_id
+    stored = labels.read_labels(home, model_id, aligned.windows.takes[-1])
+    assert stored is not None and stored.tokens_TN[-1].tolist() == [-1] * 6 and stored.tokens_TN[0].min() >= 0
+    model = load_vd_vae(home, model_id)
+    fresh = glance_all(model, aligned.windows)
+    monkeypatch.setattr(align, "glance_all", lambda *_: pytest.fail("stored labels were not used"))
+    tokens, confidence = align.label(home, model_id, aligned.windows)
+    assert torch.equal(tokens, fresh[0]) and torch.allclose(confidence, fresh[1])
+
+
+def test_missing_labels_are_made_and_stored(aligned: Aligned, small_set: Set) -> None:
+    home, model_id = small_set.home, aligned.spec.model_id
+    before, _ = align.label(home, model_id, aligned.windows)
+    (home.models / model_id / "labels").rename(home.models / model_id / "labels.away")
+    after, _ = align.label(home, model_id, aligned.windows)
+    assert torch.equal(before, after)
+    assert labels.read_labels(home, model_id, aligned.windows.takes[0]) is not None
+
+
+def test_windows_that_do_not_fit_are_refused(aligned: Aligned, small_set: Set) -> None:
+    model = load_vd_vae(small_set.home, aligned.spec.model_id)
+    takes = load_takes(small_set.home, small_set.human, model.encoder, ("front", "wrist"), 0.1)
+    with pytest.raises(WorkbenchError, match="steps ahead"):
+        glance_all(model, Windows(takes, 4))
+    with pytest.raises(WorkbenchError, match="needs the camera"):
+        glance_all(model, Windows(takes, 8, scalers=model.act.scalers, cameras=("front",)))
+
+
+def _net(**changes: object) -> VdVae:
+    act = ActVae(ActVaeRecipe(codes=16))
+    return VdVae(VdVaeRecipe(width=32, layers=1, **changes), act, 2, 6, 5)  # type: ignore[arg-type]
+
+
+def test_a_hidden_camera_is_not_looked_at() -> None:
+    net = _net()
+    now, then = torch.randn(4, 2, 6, 5), torch.randn(4, 2, 6, 5)
+    seen = torch.tensor([[True, False]]).expand(4, -1)
+    other_now, other_then = now.clone(), then.clone()
+    other_now[:, 1], other_then[:, 1] = 9.0, -9.0
+    a, b = net.glance(now, then, seen), net.glance(other_now, other_then, seen)
+    assert torch.allclose(a.latent_BND, b.latent_BND)
+    assert torch.allclose(net.predict(now, a, seen), net.predict(other_now, a, seen))
+    both = torch.ones(4, 2, dtype=torch.bool)
+    assert not torch.allclose(net.glance(now, then, both).latent_BND, net.glance(other_now, then, both).latent_BND)
+
+
+def test_people_are_seen_by_the_first_camera_only() -> None:
+    human = torch.tensor([True, False, False])
+    present = torch.tensor([[True, True], [True, True], [True, False]])
+    assert seen_cameras(human, present).tolist() == [[True, False], [True, True], [True, False]]
+
+
+def test_without_names_the_order_of_clusters_does_not_matter() -> None:
+    net = _net()
+    now, then = torch.randn(3, 2, 6, 5), torch.randn(3, 2, 6, 5)
+    shuffled = shuffle_clusters(now, then, torch.ones(3, dtype=torch.bool), torch.Generator().manual_seed(1))
+    seen, nameless = torch.ones(3, 2, dtype=torch.bool), torch.zeros(3)
+    a, b = net.glance(now, then, seen, nameless), net.glance(*shuffled, seen, nameless)
+    assert torch.allclose(a.latent_BND, b.latent_BND, atol=1e-5)
+    assert not torch.allclose(net.glance(now, then, seen).latent_BND, net.glance(*shuffled, seen).latent_BND, atol=1e-3)
+
+
+def test_clusters_are_permuted_alike_and_only_where_asked() -> None:
+    now = torch.arange(3 * 2 * 6 * 1.0).view(3, 2, 6, 1)
+    rows = torch.tensor([False, True, True])
+    a, b = shuffle_clusters(now, now + 100, rows, torch.Generator().manual_seed(0))
+    assert torch.equal(a[0], now[0]) and not torch.equal(a[1], now[1])
+    assert torch.equal(b, a + 100) and torch.equal(a[1, 0] - a[1, 0].min(), a[1, 1] - a[1, 1].min())
+    assert torch.equal(a.sort(dim=2).values, now)
+
+
+def test_contrast_is_least_for_matching_pairs_and_ignores_clashes() -> None:
+    net = _net()
+    items = torch.nn.functional.normalize(torch.randn(16, 12), dim=1)
+    none = torch.eye(16, dtype=torch.bool)
+    assert contrast(net, items, items, none) < contrast(net, items, items.roll(1, 0), none)
+    twins = items.clone()
+    twins[1] = twins[0]
+    clash = none.clone()
+    clash[0, 1] = clash[1, 0] = True
+    assert contrast(net, twins, twins, clash) < contrast(net, twins, twins, none)
+
+
+def test_equal_and_near_actions_clash() -> None:
+    tokens = torch.tensor([[1, 2], [1, 2], [3, 4], [5, 6]])
+    actions = torch.zeros(4, 8, 7)
+    actions[1] = 1.0
+    actions[2] = 2.0
+    actions[3] = 2.05
+    wanted = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]], dtype=torch.bool)
+    assert torch.equal(clashes(tokens, actions, 0.1), wanted)
+
+
+def test_every_loss_reaches_the_encoder_and_never_the_action_book(aligned: Aligned, small_set: Set) -> None:
+    recipe = preset("tiny", "vd_vae", human_ema=0.99, cluster_shuffle=0.5, identity_dropout=0.3)
+    spec = RunSpec("vd_vae", recipe, small_set.ids, small_set.home.path, aligned.spec.bases)
+    stage = VdVaeStage(spec, small_set.home)
+    codes = stage.main.net.book.codes_KD.clone()
+    generator = torch.Generator().manual_seed(0)
+    loss, figures = stage.loss(generator, 0)
+    loss.backward()
+    stage.after_step(generator, 0)
+    assert stage.main.net.enter.weight.grad is not None and stage.main.net.logit_bias.grad is not None
+    assert torch.equal(codes, stage.main.net.book.codes_KD)
+    assert {"forward", "contrast", "decode", "token"} <= figures.keys()
+    groups = stage.parameters()
+    assert groups[1]["lr_factor"] == 10.0 and len(groups[1]["params"]) == 2
+
+
+def test_cameras_without_pictures_are_known(aligned: Aligned) -> None:
+    batch = aligned.windows.train.all("human", 4)
+    assert present_cameras(batch).all()
