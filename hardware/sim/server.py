@@ -6,15 +6,9 @@ picture stream, rings for arm state, arm command and scene, a socket for words w
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import secrets
-import socket
 import threading
 import time
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +20,14 @@ from hardware.sim.remote import (
     ARM_COMMAND,
     ARM_STATE,
     CAMERAS_FILE,
-    KEY_FILE,
     SCENE,
     SCENE_NAMES,
-    SOCKET,
     ring_path,
 )
 from hardware.sim.render import SceneRenderer
+from hardware.sim.words import Words
 from hardware.sim.world import World
 from workbench.core.clock import Pacer
-from workbench.core.errors import WorkbenchError
 from workbench.core.events import Failed
 from workbench.core.files import write_json
 from workbench.core.link import Link
@@ -45,8 +37,6 @@ from workbench.core.types import StreamSpec
 _TICK_S = 0.005
 _MOST_BEHIND_S = 0.1
 _TRUTH_EVERY_NS = 33_000_000
-_PATH_LIMIT = 100
-_HEAR_S = 0.2
 
 
 class Clockwork:
@@ -168,21 +158,27 @@ class Eye:
     def run(self, stop: threading.Event) -> None:
         """Draw until ``stop``; the renderer lives and dies in this thread."""
         entry = self._entry
-        renderer = SceneRenderer(entry["camera"], entry["width"], entry["height"], entry["depth"])
         try:
-            self._describe(renderer)
-            period_ns = 1e9 / float(entry["rate_hz"])
-            start_ns, last = time.monotonic_ns(), -1
-            while not stop.is_set():
-                due = math.floor((time.monotonic_ns() - start_ns) / period_ns)
-                if due > last:
-                    self._expose(renderer, due, due - last - 1)
-                    last = due
-                else:
-                    stop.wait(max(0.0, start_ns + (last + 1) * period_ns - time.monotonic_ns()) / 1e9)
+            renderer = SceneRenderer(entry["camera"], entry["width"], entry["height"], entry["depth"])
+            try:
+                self._describe(renderer)
+                self._draw(renderer, stop)
+            finally:
+                renderer.close()
         finally:
-            renderer.close()
+            self.described.set()
             self.close()
+
+    def _draw(self, renderer: SceneRenderer, stop: threading.Event) -> None:
+        period_ns = 1e9 / float(self._entry["rate_hz"])
+        start_ns, last = time.monotonic_ns(), -1
+        while not stop.is_set():
+            due = math.floor((time.monotonic_ns() - start_ns) / period_ns)
+            if due > last:
+                self._expose(renderer, due, due - last - 1)
+                last = due
+            else:
+                stop.wait(max(0.0, start_ns + (last + 1) * period_ns - time.monotonic_ns()) / 1e9)
 
     def _describe(self, renderer: SceneRenderer) -> None:
         entry = self._entry
@@ -206,63 +202,6 @@ class Eye:
         self._rgb.close()
         if self._depth is not None:
             self._depth.close()
-
-
-class Words:
-    """Answers requests of ``RemoteStation`` over a socket that only holders of the key file can speak to."""
-
-    def __init__(self, folder: Path, clockwork: Clockwork) -> None:
-        self._address = str(folder / SOCKET)
-        if len(self._address) > _PATH_LIMIT:
-            raise WorkbenchError(f"the folder name {folder} is too long for a socket", "Use a shorter folder")
-        self._key = secrets.token_bytes(32)
-        handle = os.open(folder / KEY_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(self._key)
-        self._key_file = folder / KEY_FILE
-        self._clockwork = clockwork
-        self._listener = Listener(self._address, "AF_UNIX", backlog=16, authkey=self._key)
-        self._talks: list[threading.Thread] = []
-
-    def run(self, stop: threading.Event) -> None:
-        while not stop.is_set():
-            try:
-                client = self._listener.accept()
-            except (OSError, EOFError, AuthenticationError):
-                continue  # a stranger without the key, or the wake-up of ``close``
-            talk = threading.Thread(target=self._converse, args=(client, stop), name="sim-words-client", daemon=True)
-            talk.start()
-            self._talks = [other for other in self._talks if other.is_alive()] + [talk]
-
-    def _converse(self, client: Connection, stop: threading.Event) -> None:
-        with client, contextlib.suppress(OSError, EOFError):  # the other side has hung up
-            while not stop.is_set():
-                if client.poll(_HEAR_S):
-                    word, values = client.recv()
-                    client.send(self._answer(word, values))
-
-    def _answer(self, word: str, values: dict[str, Any]) -> tuple[str, Any]:
-        known = ("reset", "succeeded", "scene", "actor", "start_hand", "stop_hand", "hand_done", "hand_truth")
-        if word not in known:
-            return "error", (f"the simulated station does not know '{word}'", "")
-        try:
-            return "answer", getattr(self._clockwork, word)(**values)
-        except WorkbenchError as error:
-            return "error", (error.what, error.next_step)
-        except Exception as error:
-            return "error", (f"'{word}' failed: {type(error).__name__}: {error}", "See the log")
-
-    def wake(self) -> None:
-        """Let the listening thread notice that ``stop`` is set."""
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as knock:
-            knock.connect(self._address)
-
-    def close(self) -> None:
-        """After the listening thread has ended: wait for talks to end, remove socket and key."""
-        for talk in self._talks:
-            talk.join(5.0)
-        self._listener.close()
-        self._key_file.unlink(missing_ok=True)
 
 
 def main(link: Link, folder: str, seed: int, cameras: list[dict[str, Any]]) -> None:
@@ -298,8 +237,14 @@ def main(link: Link, folder: str, seed: int, cameras: list[dict[str, Any]]) -> N
     try:
         for eye in eyes:
             eye.described.wait(60.0)
-        write_json(place / CAMERAS_FILE, [eye.description for eye in eyes if eye.described.is_set()])
-        while link.serve_pending({"ready": lambda: True}, 0.2):
+        write_json(place / CAMERAS_FILE, [eye.description for eye in eyes if eye.description])
+
+        def ready() -> bool:
+            if not all(eye.description for eye in eyes):
+                raise WorkbenchError("a simulated camera cannot draw", "Look at the messages of the station's start")
+            return True
+
+        while link.serve_pending({"ready": ready}, 0.2):
             pass
     finally:
         stop.set()
