@@ -28,6 +28,7 @@ from hardware.sim.render import SceneRenderer
 from hardware.sim.words import Words
 from hardware.sim.world import World
 from workbench.core.clock import Pacer
+from workbench.core.errors import WorkbenchError
 from workbench.core.events import Failed
 from workbench.core.files import write_json
 from workbench.core.link import Link

@@ -153,3 +153,12 @@ def test_two_stations_in_two_threads_do_not_mix_answers(folder):
     for thread in threads:
         thread.join(60)
     assert not wrong
+
+
+def test_a_camera_that_cannot_draw_is_reported_when_asked_ready(tmp_path):
+    with Host(threads=True) as host:
+        entry = {**FRONT, "camera": "side"}
+        child = host.start("sim", "hardware.sim.server:main", folder=str(tmp_path / "s"), seed=0, cameras=[entry])
+        with pytest.raises(WorkbenchError, match="cannot draw"):
+            child.call("ready", timeout_s=60)
+    assert list((tmp_path / "s").iterdir()) == []
