@@ -7,13 +7,12 @@ resumes. A trainer that died without a word is noticed by its process id and rep
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,41 +27,14 @@ from workbench.core.files import read_json, write_json
 from workbench.core.states import JobState
 from workbench.services.hosting import start_detached
 from workbench.services.machine import child_environment
+from workbench.services.run_files import JobStatus, last_line, read_lines, read_status, read_tail, run_stamp
 from workbench.services.runs import plan_run
 
-TAIL_BYTES = 8192
+__all__ = ["JobStatus", "Jobs"]
+
 LEAVE_S = 20.0
-ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 WORKER = "models.train_worker"
-Progress = Callable[["JobStatus"], None]
-
-
-@dataclass(frozen=True, slots=True)
-class JobStatus:
-    """How a training run stands.
-
-    Attributes:
-        metrics: the newest line of its progress file (losses, held-out figures).
-        eta_s: seconds left at the newest pace, or None while unknown or when ended.
-        message: what is going on, or why it ended.
-        model_id: the model it made, "" until it is done.
-        started_at: seconds since the epoch.
-    """
-
-    run_id: str
-    stage: str
-    state: JobState
-    step: int
-    steps: int
-    metrics: dict[str, Any]
-    eta_s: float | None
-    message: str
-    model_id: str
-    started_at: float
-
-    @property
-    def ended(self) -> bool:
-        return self.state in ENDED
+Progress = Callable[[JobStatus], None]
 
 
 class Jobs:
@@ -110,12 +82,12 @@ class Jobs:
     def status(self, run_id: str) -> JobStatus:
         """One run; NotFoundError with the nearest id."""
         folder = self._folder(run_id)
-        stamp = _stamp(folder)
+        stamp = run_stamp(folder)
         seen = self._seen.get(run_id)
         if seen is not None and seen[0] == stamp and (seen[1].ended or self._living_pid(run_id) is not None):
             return seen[1]
-        status = self._judged(folder, _read_status(folder))
-        self._seen[run_id] = (_stamp(folder), status)
+        status = self._judged(folder, read_status(folder))
+        self._seen[run_id] = (run_stamp(folder), status)
         if seen is None or seen[1] != status:
             values = (status.run_id, status.stage, str(status.state), status.step, status.steps, status.metrics)
             self._bus.publish(JobProgressed(*values))
@@ -124,7 +96,7 @@ class Jobs:
     def curve(self, run_id: str) -> dict[str, tuple[list[float], list[float]]]:
         """Every reported number over steps: by name (steps, values)."""
         found: dict[str, tuple[list[float], list[float]]] = {}
-        for line in _lines(self._folder(run_id) / "progress.jsonl"):
+        for line in read_lines(self._folder(run_id) / "progress.jsonl"):
             for name, value in line.items():
                 if name not in ("step", "steps", "time") and isinstance(value, int | float):
                     steps, values = found.setdefault(name, ([], []))
@@ -163,7 +135,7 @@ class Jobs:
 
     def log(self, run_id: str, most_bytes: int = 20_000) -> str:
         """The end of what the trainer printed."""
-        return _tail(self._folder(run_id) / "log.txt", most_bytes).decode(errors="replace")
+        return read_tail(self._folder(run_id) / "log.txt", most_bytes).decode(errors="replace")
 
     def models(self) -> tuple[ModelRecord, ...]:
         """Every model of the data folder, oldest first."""
@@ -213,100 +185,18 @@ class Jobs:
         """The state as written, unless the process that should be at it is gone."""
         if status.ended or self._living_pid(folder.name) is not None or not (folder / "process.json").exists():
             return status
-        status = _read_status(folder)  # it may have ended well between the two looks
+        status = read_status(folder)  # it may have ended well between the two looks
         if status.ended:
             return status
         if (folder / "cancelled").exists():
             state, message = JobState.CANCELLED, "cancelled; resume it to go on"
         else:
             state, message = JobState.FAILED, f"was killed at step {status.step}; resume it"
-            last = _last_line(folder / "log.txt")
+            last = last_line(folder / "log.txt")
             message += f" (its last words: {last})" if last else ""
         written = read_json(folder / "status.json")
         write_json(folder / "status.json", {**written, "state": str(state), "message": message})
         return replace(status, state=state, message=message, eta_s=None)
-
-
-def _read_status(folder: Path) -> JobStatus:
-    status = read_json(folder / "status.json") if (folder / "status.json").exists() else {}
-    process = read_json(folder / "process.json") if (folder / "process.json").exists() else {}
-    lines = _parse(_tail(folder / "progress.jsonl", TAIL_BYTES))
-    state = JobState(status.get("state", "queued"))
-    step, steps = int(status.get("step", 0)), int(status.get("steps", 0))
-    if lines and state is JobState.RUNNING:
-        step = max(step, int(lines[-1].get("step", 0)))
-    return JobStatus(
-        run_id=folder.name,
-        stage=str(read_json(folder / "run.json").get("stage", "")),
-        state=state,
-        step=step,
-        steps=steps,
-        metrics=lines[-1] if lines else {},
-        eta_s=_eta(lines, step, steps) if state is JobState.RUNNING else None,
-        message=str(status.get("message", "")),
-        model_id=str(status.get("model_id") or ""),
-        started_at=float(process.get("started_at", 0.0)),
-    )
-
-
-def _eta(lines: list[dict[str, Any]], step: int, steps: int) -> float | None:
-    """Seconds left at the pace of the newest reports; a resumed run starts its clock anew, so only rising ones count.
-
-    ``lines`` are in the order they were written.
-    """
-    recent: list[dict[str, Any]] = []
-    for line in reversed(lines[-20:]):
-        if "seconds" not in line or (recent and line["seconds"] >= recent[-1]["seconds"]):
-            break
-        recent.append(line)
-    if len(recent) < 2 or recent[0]["step"] <= recent[-1]["step"]:
-        return None
-    pace_s = float(recent[0]["seconds"] - recent[-1]["seconds"]) / (recent[0]["step"] - recent[-1]["step"])
-    return round(float(max(0, steps - step) * pace_s), 1)
-
-
-def _stamp(folder: Path) -> tuple[int, ...]:
-    """Changes whenever a file that the status is read from changes."""
-    found = []
-    for name in ("status.json", "progress.jsonl", "process.json", "cancelled"):
-        try:
-            stat = (folder / name).stat()
-            found += [stat.st_mtime_ns, stat.st_size]
-        except FileNotFoundError:
-            found += [0, 0]
-    return tuple(found)
-
-
-def _tail(path: Path, most: int) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - most))
-            return file.read()
-    except FileNotFoundError:
-        return b""
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return _parse(path.read_bytes()) if path.exists() else []
-
-
-def _parse(data: bytes) -> list[dict[str, Any]]:
-    """The whole JSON lines of a piece of a file; a cut first or last line is skipped."""
-    found = []
-    for line in data.splitlines():
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, Mapping) and "step" in value:
-            found.append(dict(value))
-    return found
-
-
-def _last_line(path: Path) -> str:
-    lines = [line for line in _tail(path, 2000).decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip()[:200] if lines else ""
 
 
 def _advice(run_id: str) -> str:
