@@ -90,7 +90,7 @@ class Shoot:
         self.window.go("record")
         done = len(self.window.desk.library.episodes())
         for number, (task, actor) in enumerate(PLAYED):
-            if number < done:
+            if number < min(done, len(PLAYED) - 1):
                 continue
             self.window.actions_[actor].trigger()
             page.tasks.setCurrentIndex(page.tasks.findData(task))

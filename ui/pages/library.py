@@ -16,7 +16,7 @@ from ui.pages.page import Page, card, chooser, fill_chooser, label, row
 from ui.records import TakeRecord
 from ui.widgets.button import CommandButton
 from ui.widgets.rows import RowsTable
-from ui.widgets.takes import takes_model
+from ui.widgets.takes import newest_first, takes_model
 from ui.widgets.viewer import TakeViewer
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import LibraryChanged, TakeSealed
@@ -184,7 +184,7 @@ class LibraryPage(Page):
 
     def _show_list(self, records: tuple[TakeRecord, ...], tasks: list[str], anything: bool) -> None:
         keep = {self.model.records[i].id for i in self.table.chosen()}
-        moved = self.model.replace(tuple(reversed(records)))
+        moved = self.model.replace(newest_first(records))
         present = self.task.currentData()
         self.task.blockSignals(True)
         fill_chooser(self.task, [("All tasks", None), *((words.task(name), name) for name in tasks)], present)

@@ -18,7 +18,7 @@ from ui.records import TakeRecord
 from ui.widgets.badge import StateBadge
 from ui.widgets.button import CommandButton
 from ui.widgets.steer import SteerPad
-from ui.widgets.takes import TakeStrip
+from ui.widgets.takes import TakeStrip, newest_first
 from ui.widgets.wall import LiveWall
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import Failed, LibraryChanged, TakeDiscarded, TakeSealed
@@ -203,7 +203,7 @@ class RecordPage(Page):
             return
 
         def newest() -> tuple[TakeRecord, ...]:
-            return tuple(reversed(library.episodes()[-_STRIP_TAKES:]))
+            return newest_first(library.episodes())[:_STRIP_TAKES]
 
         self.ask("shelf", newest, self._show_strip)
 

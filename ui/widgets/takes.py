@@ -35,6 +35,11 @@ def takes_model(theme: Theme) -> RowsModel[TakeRecord]:
     return RowsModel(theme, columns, lambda r: r.id, lambda r: f"{r.instruction}\n{r.notes}".strip() + f"\n{r.id}")
 
 
+def newest_first(records: Sequence[TakeRecord]) -> tuple[TakeRecord, ...]:
+    """Ids sort by time, so their order is the order of recording."""
+    return tuple(sorted(records, key=lambda record: record.id, reverse=True))
+
+
 class TakeCard(QAbstractButton):
     """One recent take: a small picture, task, outcome, length."""
 
