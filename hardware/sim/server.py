@@ -26,7 +26,7 @@ from hardware.sim.remote import (
 )
 from hardware.sim.render import SceneRenderer
 from hardware.sim.words import Words
-from hardware.sim.world import World
+from hardware.sim.world import Snapshot, World
 from workbench.core.clock import Pacer
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import Failed
@@ -174,12 +174,15 @@ class Eye:
         period_ns = 1e9 / float(self._entry["rate_hz"])
         start_ns, last = time.monotonic_ns(), -1
         while not stop.is_set():
-            due = math.floor((time.monotonic_ns() - start_ns) / period_ns)
+            left_ns = start_ns + (last + 1) * period_ns - time.monotonic_ns()
+            if left_ns > 0 and stop.wait(left_ns / 1e9):
+                return
+            with self._clockwork.lock:
+                t_ns, snapshot = time.monotonic_ns(), self._clockwork.world.snapshot()
+            due = math.floor((t_ns - start_ns) / period_ns)
             if due > last:
-                self._expose(renderer, due, due - last - 1)
+                self._expose(renderer, snapshot, t_ns, due, due - last - 1)
                 last = due
-            else:
-                stop.wait(max(0.0, start_ns + (last + 1) * period_ns - time.monotonic_ns()) / 1e9)
 
     def _describe(self, renderer: SceneRenderer) -> None:
         entry = self._entry
@@ -190,9 +193,7 @@ class Eye:
         self.description = {**entry, "serial": f"sim-{entry['camera']}", "intrinsics": optics, "pose": pose}
         self.described.set()
 
-    def _expose(self, renderer: SceneRenderer, sequence: int, missed: int) -> None:
-        with self._clockwork.lock:
-            t_ns, snapshot = time.monotonic_ns(), self._clockwork.world.snapshot()
+    def _expose(self, renderer: SceneRenderer, snapshot: Snapshot, t_ns: int, sequence: int, missed: int) -> None:
         rgb, depth = renderer.render(snapshot)
         stamps = {"sequence": sequence, "t_device_ns": t_ns, "t_host_ns": t_ns, "gap_before": missed}
         if self._depth is not None and depth is not None:
