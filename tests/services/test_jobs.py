@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -41,8 +42,10 @@ def stocked(home: Home) -> Iterator[Home]:
     yield home
     for path in home.runs.glob("*/process.json"):
         pid = json.loads(path.read_text())["pid"]
-        if psutil.pid_exists(pid) and any(str(home.path) in part for part in psutil.Process(pid).cmdline()):
-            os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(psutil.Error):  # it has ended, as it should
+            process = psutil.Process(pid)
+            if any(str(home.path) in part for part in process.cmdline()):
+                process.kill()
 
 
 def write_run(home: Home, run_id: str = "run", **status: object) -> Path:
