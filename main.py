@@ -8,12 +8,18 @@ import sys
 from pathlib import Path
 
 from workbench.cli import main
+from workbench.core.errors import WorkbenchError
 
 
-def open_window(home: Path | None, threads: bool) -> int:
+def open_window(home: Path, threads: bool) -> int:
     """Open the window; named by a dotted path so that verbs never load a window toolkit."""
-    run = importlib.import_module("ui.app").run
-    return int(run(home=home, threads=threads))
+    try:
+        run = importlib.import_module("ui.app").run
+    except ImportError as error:
+        raise WorkbenchError(
+            f"the window cannot be loaded ({error})", "Install what is missing; the verbs work without it"
+        ) from error
+    return int(run(home, threads))
 
 
 if __name__ == "__main__":

@@ -11,19 +11,18 @@ import argparse
 import difflib
 import importlib
 import logging
-import os
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from storage.layout import Home
 from workbench.cli_output import Output
 from workbench.cli_verbs import Verb, add_common_flags
 from workbench.core.errors import WorkbenchError
 
-OpenWindow = Callable[[Path | None, bool], int]
+OpenWindow = Callable[[Path, bool], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +108,7 @@ def main(arguments: Sequence[str], open_window: OpenWindow) -> int:
         options = build_parser().parse_args(arguments)
         options.home, options.threads = getattr(options, "home", None), getattr(options, "threads", False)
         if options.verb is None:
-            _require_display()
-            return open_window(options.home, options.threads)
+            return open_window(Home.open(options.home).path, options.threads)
         output.finish(options.run(options, output))
         return 0
     except SystemExit as stop:  # argparse has said what is wrong
@@ -132,14 +130,3 @@ def _sentence(error: BaseException) -> str:
         where = error.filename or "the data folder"
         return f"{error.strerror or error}: {where}. Check the disk and its rights."
     return f"Unexpected {type(error).__name__}: {error}. Run again with --debug and report what it shows."
-
-
-def _require_display() -> None:
-    """Raise a sentence instead of letting the window toolkit abort the process."""
-    if sys.platform != "linux" or os.environ.get("QT_QPA_PLATFORM"):
-        return
-    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise WorkbenchError(
-            "there is no display for the window",
-            "Start it on a desktop, or use a verb: `python main.py demo --quick` needs no display",
-        )

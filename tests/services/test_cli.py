@@ -109,18 +109,19 @@ def test_unforeseen_errors_have_no_traceback_unless_asked(
     assert code == 1 and "Traceback" in err
 
 
-def test_no_verb_opens_the_window(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+def test_no_verb_opens_the_window(home: Path) -> None:
     opened = []
     assert main(["--home", str(home), "--threads"], lambda *values: opened.append(values) or 0) == 0
     assert opened == [(home, True)]
 
 
-def test_no_display_is_a_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
-        monkeypatch.delenv(name, raising=False)
-    code, _, err = run(capsys)
-    assert code == 1 and "no display" in err
+def test_no_display_is_a_sentence(home: Path) -> None:
+    hidden = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    line = [sys.executable, "main.py", "--home", str(home)]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=PROJECT, env=environment, timeout=120)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "no screen" in done.stderr
 
 
 def test_a_home_that_cannot_be_made_is_a_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -136,21 +137,19 @@ def test_a_read_only_home_is_a_sentence(capsys: pytest.CaptureFixture[str], tmp_
     assert code == 1 and "--home" in err
 
 
-def test_interruption_is_a_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(home: Path | None, threads: bool) -> int:
+def test_interruption_is_a_sentence(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    def interrupted(root: Path, threads: bool) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
-    assert main([], interrupted) == 1
+    assert main(["--home", str(home)], interrupted) == 1
     assert "Interrupted" in capsys.readouterr().err
 
 
-def test_a_failing_window_is_a_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(home: Path | None, threads: bool) -> int:
+def test_a_failing_window_is_a_sentence(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    def broken(root: Path, threads: bool) -> int:
         raise WorkbenchError("the window is broken", "Mend it")
 
-    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
-    assert main([], broken) == 1
+    assert main(["--home", str(home)], broken) == 1
     assert "The window is broken. Mend it." in capsys.readouterr().err
 
 
