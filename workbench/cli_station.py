@@ -14,10 +14,11 @@ from workbench.cli_output import Output
 from workbench.cli_verbs import Verb, positive, seconds
 from workbench.core.errors import WorkbenchError
 from workbench.core.types import EpisodeKind, Outcome
-from workbench.services.demo import Demo, summary
+from workbench.services.demo import Demo
 from workbench.services.demo_plan import PLANS, demo_plan
 from workbench.services.demo_report import write_story
 from workbench.services.settings import Settings, load_settings
+from workbench.services.story import Story, summary
 from workbench.services.unattended import play_take, record_take, running_station
 
 
@@ -26,16 +27,23 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--quick", action="store_const", dest="plan", const="quick", help="a few minutes")
     size.add_argument("--plan", choices=sorted(PLANS), default="full", help="size of the story (default: full)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", metavar="RUN", help="go on with a demonstration that was interrupted")
     parser.add_argument("--import", dest="data", type=Path, metavar="PATH", help="real recordings to import")
 
 
 def _demo(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     if options.data is not None and not options.data.exists():
         raise WorkbenchError(f"{options.data} does not exist", "Give the folder or file of the recordings")
-    demo = Demo(options.home, demo_plan(options.plan), output, seed=options.seed, data=options.data)
-    story = demo.run()
+    home = Home.open(options.home)
+    if options.resume:
+        story = Story.load(home, options.resume)
+    else:
+        story = Story(demo_plan(options.plan), options.seed, str(home.path))
+        story.save()
+    output.note(f"run {story.run_id}; if it is interrupted: demo --resume {story.run_id}")
+    Demo(story, output, data=options.data).run()
     result = summary(story)
-    page = write_story(demo.folder, story, result)
+    page = write_story(story, result)
     for task, line in result["success"].items():
         before, after = line["before"], line["after"]
         output.say(f"{task}: {_rate(before)} before, {_rate(after)} after: {line['verdict']}")

@@ -9,10 +9,12 @@ import pytest
 
 from hardware.sim.tasks import DEMONSTRATED, NEW_TASK, TASKS
 from models.recipes import PRESETS
+from storage.layout import Home
 from workbench.core.errors import NotFoundError
-from workbench.services.demo import Story, demonstration_jobs, summary
+from workbench.services.demo import Demo, demonstration_jobs
 from workbench.services.demo_plan import PLANS, demo_plan
 from workbench.services.evaluation import Rate
+from workbench.services.story import Story, summary
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
@@ -37,6 +39,38 @@ def test_demonstrations_are_spread_evenly_and_never_repeat_a_scene(plan) -> None
 def test_an_unknown_size_is_answered_with_the_nearest() -> None:
     with pytest.raises(NotFoundError, match="quick"):
         demo_plan("quik")
+
+
+def test_an_interrupted_story_is_found_again_as_it_was(tmp_path: Path) -> None:
+    home = Home.open(tmp_path)
+    story = Story(PLANS["quick"], 7, str(home.path))
+    story.episodes = {"demonstrations": ("a", "b")}
+    story.before = {"x": Rate.of(2, 3), NEW_TASK: Rate.of(0, 20)}
+    story.trials, story.seconds = {"before": ("c",)}, {"record": 1.5}
+    story.save()
+    assert Story.load(home, story.run_id) == story
+    with pytest.raises(NotFoundError, match=story.run_id):
+        Story.load(home, story.run_id[:-1])
+
+
+def test_finished_steps_are_not_done_again(tmp_path: Path) -> None:
+    """A story whose every step is done is told without recording, training or driving anything."""
+    story = Story(PLANS["tiny"], 0, str(tmp_path))
+    heard: list[str] = []
+
+    class Listener:
+        def note(self, text: str) -> None:
+            heard.append(text)
+
+        def progress(self, title: str):
+            raise AssertionError(f"{title} was done again")
+
+    names = (
+        "record,import,train act_vae,train vd_vae,train ntp,train rf,drive before,record new task,fine-tune,drive after"
+    )
+    story.seconds = dict.fromkeys(names.split(","), 1.0)
+    Demo(story, Listener()).run()
+    assert len(heard) == 10 and all(text.endswith("done before") for text in heard)
 
 
 def test_the_summary_counts_what_the_story_holds() -> None:

@@ -7,23 +7,22 @@ train or score.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from storage.layout import Home
 from workbench.core.errors import WorkbenchError
-from workbench.core.files import new_id, write_json
 from workbench.core.types import EpisodeKind
 from workbench.services import finetune
 from workbench.services.demo_plan import DemoPlan
-from workbench.services.evaluation import Rate, evaluate, trial_jobs
+from workbench.services.evaluation import evaluate, trial_jobs
 from workbench.services.jobs import Jobs, JobStatus
 from workbench.services.library import Library
 from workbench.services.lockstep import LockstepJob, LockstepSettings, run_batch
-from workbench.services.machine import PROJECT, command_line, machine, versions
+from workbench.services.machine import PROJECT
+from workbench.services.story import Story
 
 HUMAN_SEED, NEW_SEED = 200_000, 400_000
 IMPORTED_SIDE_PX = 320  # their pictures are only looked at here; the actions are what is learned from
@@ -38,56 +37,21 @@ class Teller(Protocol):
     def progress(self, title: str) -> AbstractContextManager[Callable[[int, int], None]]: ...
 
 
-@dataclass(slots=True)
-class Story:
-    """What has happened so far; kept in ``story.json`` after every step.
+class Demo:
+    """Runs one story. Blocks for minutes; use from a thread of its own or the command line.
 
-    Attributes:
-        episodes: ids by chapter: ``demonstrations``, ``human``, ``imported``, ``new``.
-        runs, models: run and model ids by stage (and ``finetune``).
-        metrics: held-out figures by stage.
-        before, after, ntp: rate by task.
-        trials: ids of rollout takes by chapter: ``before``, ``after``, ``ntp``.
-        latency_ms: median inference time by head.
-        seconds: time by step, in the order of the steps.
+    Args:
+        story: a new one, or one that was interrupted: the steps it has finished are not done again.
+        data: real recordings to import; None takes those beside the project, if there are any.
     """
 
-    plan: DemoPlan
-    seed: int
-    home: str
-    episodes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    runs: dict[str, str] = field(default_factory=dict)
-    models: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
-    before: dict[str, Rate] = field(default_factory=dict)
-    after: dict[str, Rate] = field(default_factory=dict)
-    ntp: dict[str, Rate] = field(default_factory=dict)
-    trials: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    latency_ms: dict[str, float] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        value = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        plan = {entry.name: getattr(self.plan, entry.name) for entry in fields(self.plan)}
-        value["plan"] = {**plan, "changes": {stage: dict(change) for stage, change in self.plan.changes.items()}}
-        for chapter in ("before", "after", "ntp"):
-            value[chapter] = {task: rate.to_json() for task, rate in getattr(self, chapter).items()}
-        return value
-
-
-class Demo:
-    """Runs one story. Blocks for minutes; use from a thread of its own or the command line."""
-
-    def __init__(self, home: Path | None, plan: DemoPlan, teller: Teller, *, seed: int = 0, data: Path | None = None):
-        self._home = Home.open(home)
+    def __init__(self, story: Story, teller: Teller, *, data: Path | None = None) -> None:
+        self.story = story
+        self._home = Home.open(Path(story.home))
+        self._plan = story.plan
         self._teller = teller
-        self._plan = plan
         self._data = data
         self._jobs = Jobs(self._home.path)
-        self.folder = self._home.runs / f"{new_id()[:12]}-demo"
-        self.story = Story(plan, seed, str(self._home.path))
 
     def run(self) -> Story:
         """Tell the whole story. Raises WorkbenchError at the first step that cannot be done; what was made is kept."""
@@ -103,10 +67,15 @@ class Demo:
             ("fine-tune", self._finetune),
             ("drive after", lambda: self._drive("after", "finetune")),
         )
-        self.folder.mkdir(parents=True)
         for name, step in steps:
-            with self._timed(name):
-                step()
+            if name in self.story.seconds:
+                self._teller.note(f"{name}: done before")
+                continue
+            started = time.monotonic()
+            step()
+            self.story.seconds[name] = round(time.monotonic() - started, 2)
+            self.story.save()
+            self._teller.note(f"{name}: {self.story.seconds[name]:.1f} s")
         return self.story
 
     # steps ----------------------------------------------------------------------------------------------------------
@@ -203,16 +172,6 @@ class Demo:
 
     # parts ----------------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.story.seconds[name] = round(time.monotonic() - started, 2)
-            write_json(self.folder / "story.json", self.story.to_json())
-        self._teller.note(f"{name}: {self.story.seconds[name]:.1f} s")
-
     def _note(self, text: str) -> None:
         self.story.notes.append(text)
         self._teller.note(text)
@@ -245,37 +204,3 @@ def _chapter(job: LockstepJob, plan: DemoPlan) -> str:
 def _show(step: Callable[[int, int], None], status: JobStatus) -> None:
     if status.steps:
         step(status.step, status.steps)
-
-
-def summary(story: Story) -> dict[str, Any]:
-    """The JSON object that `demo --json` prints."""
-    codec, aligned = story.metrics.get("act_vae", {}), story.metrics.get("vd_vae", {})
-    chapters = {
-        EpisodeKind.HUMAN: ("human",),
-        EpisodeKind.TELEOP: ("demonstrations", "new"),
-        EpisodeKind.IMPORTED: ("imported",),
-    }
-    counts = {str(kind): sum(len(story.episodes.get(c, ())) for c in names) for kind, names in chapters.items()}
-    counts[str(EpisodeKind.ROLLOUT)] = sum(len(ids) for ids in story.trials.values())
-    success = {
-        receipt.task: receipt.to_json()
-        for receipt in finetune.receipts(story.before, story.after, (story.plan.new_task,))
-    }
-    return {
-        "episodes": counts,
-        "act_vae": {name: codec.get(name) for name in ("rmse_mm", "perplexity", "used")},
-        "alignment": {name: aligned.get(name) for name in ("retrieval_top1", "retrieval_top5", "chance", "n")},
-        "success": success,
-        "success_ntp": {task: rate.to_json() for task, rate in story.ntp.items()},
-        "latency_ms": story.latency_ms,
-        "seconds": {**story.seconds, "total": round(sum(story.seconds.values()), 1)},
-        "home": story.home,
-        "models": story.models,
-        "runs": story.runs,
-        "notes": story.notes,
-        "plan": story.plan.name,
-        "seed": story.seed,
-        "machine": machine(),
-        "versions": versions(),
-        "command": command_line(),
-    }

@@ -10,13 +10,13 @@ from storage.layout import Home
 from workbench.core.files import write_json
 from workbench.core.types import Outcome
 from workbench.services.blocks import Block, Card, Drawn, Page, Section, Styled
-from workbench.services.demo import Story
 from workbench.services.evaluation import Rate, pooled
 from workbench.services.figures import PALETTE, interval_bar
 from workbench.services.finetune import Receipt, receipts
 from workbench.services.jobs import Jobs
 from workbench.services.library import Library
 from workbench.services.report import facts, machine_section, strip_block, training_blocks, write_page
+from workbench.services.story import Story
 
 _ALIGNMENT = (
     "Two pictures, now and a little later, are read as tokens of the same book, for robot and human video alike. "
@@ -39,10 +39,10 @@ STAGES = (
 )
 
 
-def write_story(folder: Path, story: Story, result: Mapping[str, Any]) -> Path:
+def write_story(story: Story, result: Mapping[str, Any]) -> Path:
     """Write ``report.html`` and ``demo.json`` into the demonstration's run folder; returns the page."""
-    write_json(folder / "demo.json", dict(result))
-    return write_page(folder / "report.html", story_page(story, result))
+    write_json(story.folder / "demo.json", dict(result))
+    return write_page(story.folder / "report.html", story_page(story, result))
 
 
 def story_page(story: Story, result: Mapping[str, Any]) -> Page:

@@ -58,6 +58,11 @@ class Rate:
     def to_json(self) -> dict[str, Any]:
         return {"success": round(self.success, 4), "n": self.n, "interval": [round(edge, 4) for edge in self.interval]}
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Rate:
+        """Invert ``to_json``; the counts are whole numbers, so nothing is lost."""
+        return cls.of(round(value["success"] * value["n"]), int(value["n"]))
+
     def __str__(self) -> str:
         low, high = self.interval
         return f"{100 * self.success:.0f} % (n={self.n}, {100 * low:.0f} to {100 * high:.0f} %)"
