@@ -127,8 +127,10 @@ class VdVaeRecipe(Recipe):
         human_ema, human_ema_from: decay of the averaged encoder that gives human rows their pseudo-positive, and the
             share of the run after which it counts; 0 = off, the default, because it hurt in every comparison so far.
         feature_noise: added to the standardised features of the encoder's input.
-        identity_dropout, cluster_shuffle: share of rows whose clusters lose their names, or have them permuted, so
-            that the colour of an arm or a sleeve matters less.
+        cluster_shuffle: share of rows whose clusters are permuted, so that the colour of an arm or a sleeve matters
+            less than how it moves.
+        shape_dropout: share of robot rows of which, as of human rows always, only the places of clusters are shown and
+            not their size: an arm that reaches into the picture grows where a hand from the other side shrinks.
         camera_dropout: share of robot rows whose cameras beyond the first are hidden (always hidden for human rows).
         control: variant trained beside the model and measured the same way: "" | "no_contrast" |
             "reconstruction_only" | "no_human".
@@ -136,6 +138,7 @@ class VdVaeRecipe(Recipe):
 
     stage: ClassVar[str] = "vd_vae"
 
+    cameras: tuple[str, ...] = ("front",)
     width: int = 128
     layers: int = 2
     irrelevant_tokens: int = 2
@@ -155,8 +158,8 @@ class VdVaeRecipe(Recipe):
     human_ema: float = 0.0
     human_ema_from: float = 0.0
     feature_noise: float = 0.02
-    identity_dropout: float = 0.0
-    cluster_shuffle: float = 0.0
+    cluster_shuffle: float = 0.7
+    shape_dropout: float = 0.5
     camera_dropout: float = 0.5
     control: str = ""
 

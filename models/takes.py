@@ -115,9 +115,10 @@ def source_of(manifest: Manifest) -> str:
 
 
 def fit_encoder(home: Home, episode_ids: Sequence[str], recipe: Recipe, pictures: int = 240) -> Encoder:
-    """A new encoder of the recipe's kind, fitted on pictures spread evenly over takes and cameras.
+    """A new encoder of the recipe's kind, fitted on pictures spread evenly over takes and all their cameras.
 
-    The same takes, recipe and seed give the same encoder. WorkbenchError if no take has pictures.
+    It also serves models that look through more cameras than this recipe does. The same takes, recipe and
+    seed give the same encoder. WorkbenchError if no take has pictures.
     """
     encoder = ENCODERS.build(recipe.encoder, clusters=recipe.clusters)
     samples: list[NDArray[np.uint8]] = []
@@ -126,11 +127,12 @@ def fit_encoder(home: Home, episode_ids: Sequence[str], recipe: Recipe, pictures
     for episode_id in chosen:
         try:
             with Episode.open(home, episode_id) as episode:
-                for camera in recipe.cameras:
-                    stream = f"observation.images.{camera}"
-                    count = episode.manifest.counts.get(stream, 0)
+                for stream in sorted(n for n in episode.manifest.streams if n.startswith("observation.images.")):
+                    count = episode.manifest.counts[stream]
                     for index in sorted({int(at) for at in np.linspace(0, count - 1, per_take)} if count else ()):
-                        samples.append(episode.read(stream, index))
+                        picture = episode.read(stream, index)
+                        stride = 1 + max(picture.shape) // 400  # colours do not need every pixel; memory counts
+                        samples.append(picture[::stride, ::stride].copy())
         except WorkbenchError:
             continue  # counted when the take itself is loaded
     encoder.fit(samples, recipe.seed)

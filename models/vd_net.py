@@ -19,6 +19,7 @@ from torch.nn import functional
 from models.act_vae import ActVae, Codebook, Residual, tower
 from models.recipes import VdVaeRecipe
 
+PLACES = slice(1, 3)  # the numbers of a cluster that say where it is, by the encoders' convention
 _HEADS = 4
 _LARGEST_CHANGE = 4.0
 
@@ -116,10 +117,15 @@ class VdVae(nn.Module):
         return change.clamp(-_LARGEST_CHANGE, _LARGEST_CHANGE)
 
     def glance(
-        self, features_BCKF: Tensor, future_BCKF: Tensor, seen_BC: Tensor, named_B: Tensor | None = None
+        self,
+        features_BCKF: Tensor,
+        future_BCKF: Tensor,
+        seen_BC: Tensor,
+        shaped_B: Tensor | None = None,
     ) -> Glance:
-        """Encode pairs. Cameras with ``seen_BC`` False are ignored; rows with ``named_B`` 0 lose cluster names."""
-        tokens = self._tokens(features_BCKF, future_BCKF, named_B)
+        """Encode pairs. Cameras with ``seen_BC`` False are ignored; of rows with ``shaped_B`` False only the places of
+        clusters are looked at."""
+        tokens = self._tokens(features_BCKF, future_BCKF, shaped_B)
         seen_BL = seen_BC.repeat_interleave(self.shape[1], dim=1)
         query = self.queries.expand(len(tokens), -1, -1)
         for block in self.ask:
@@ -152,14 +158,18 @@ class VdVae(nn.Module):
         chosen = self.log_chance(seen.latent_BND).gather(-1, seen.tokens_BN[..., None])[..., 0]
         return chosen.mean(dim=1).exp()
 
-    def _tokens(self, features_BCKF: Tensor, future_BCKF: Tensor, named_B: Tensor | None) -> Tensor:
+    def _tokens(self, features_BCKF: Tensor, future_BCKF: Tensor, shaped_B: Tensor | None) -> Tensor:
         parts = [
             self.standardise(features_BCKF),
             self.standardise(future_BCKF),
             self.change(features_BCKF, future_BCKF),
         ]
-        identity = self.identity if named_B is None else self.identity * named_B[:, None, None, None]
-        tokens = self.enter(torch.cat(parts, dim=-1)) + self.camera + identity
+        if shaped_B is not None:
+            places = torch.zeros(self.shape[2])
+            places[PLACES] = 1.0
+            shown = torch.maximum(places, shaped_B.to(places.dtype)[:, None])[:, None, None]
+            parts = [part * shown for part in parts]
+        tokens = self.enter(torch.cat(parts, dim=-1)) + self.camera + self.identity
         out: Tensor = self.token(tokens.flatten(1, 2))
         return out
 

@@ -102,7 +102,8 @@ def glance_all(model: VdVaeModel, windows: Windows) -> tuple[Tensor, Tensor]:
         if now.shape[1:] != model.net.shape:
             raise WorkbenchError("these windows come from another picture encoder", "Use the alignment's own encoder")
         present = present_cameras(batch)[:, order]
-        glance = model.net.glance(now, then, seen_cameras(batch.is_human_B, present))
+        seen, shaped = seen_cameras(batch.is_human_B, present), ~batch.is_human_B
+        glance = model.net.glance(now, then, seen, shaped_B=shaped)
         found.append((glance.tokens_BN, model.net.confidence(glance)))
     return torch.cat([tokens for tokens, _ in found]), torch.cat([confidence for _, confidence in found])
 
@@ -209,8 +210,9 @@ class VdVaeStage:
         net, recipe = arm.net, arm.recipe
         robot = batch.has_action_B
         used = robot if recipe.human_share <= 0 else torch.ones_like(robot)
-        now, then, named = self._augment(batch, net, recipe, generator)
-        glance = net.glance(now, then, seen_BC, named)
+        now, then = self._augment(batch, net, recipe, generator)
+        hide = torch.rand(len(batch), generator=generator) < recipe.shape_dropout
+        glance = net.glance(now, then, seen_BC, ~(batch.is_human_B | hide))
         net.irrelevant_book.start(glance.irrelevant_BMD.detach(), generator)
         arm.glance = glance
         change = net.change(now, then)
@@ -255,14 +257,15 @@ class VdVaeStage:
         if self.shadow is None or step < self.recipe.human_ema_from * self.recipe.steps or not bool(human.any()):
             return torch.zeros(())
         with torch.no_grad():
-            slow = self.shadow.glance(batch.features_BCKF[human], batch.future_BCKF[human], seen_BC[human])
+            shaped = torch.zeros(int(human.sum()), dtype=torch.bool)
+            pair = batch.features_BCKF[human], batch.future_BCKF[human]
+            slow = self.shadow.glance(*pair, seen_BC[human], shaped_B=shaped)
         equal = (slow.tokens_BN[:, None] == slow.tokens_BN[None]).all(-1)
         tied = contrast(net, net.item(glance.code_BND[human]), net.item(slow.code_BND), equal)
         return self.recipe.contrast_weight * tied
 
-    def _augment(
-        self, batch: Batch, net: VdVae, recipe: VdVaeRecipe, generator: Generator
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _augment(self, batch: Batch, net: VdVae, recipe: VdVaeRecipe, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Pictures at t and t + H with their clusters permuted alike, and noise."""
         now, then = batch.features_BCKF, batch.future_BCKF
         if recipe.cluster_shuffle > 0:
             rows = torch.rand(len(batch), generator=generator) < recipe.cluster_shuffle
@@ -271,10 +274,7 @@ class VdVaeStage:
             scale = recipe.feature_noise * net.spread_F
             now = now + scale * torch.randn(now.shape, generator=generator)
             then = then + scale * torch.randn(then.shape, generator=generator)
-        named = None
-        if recipe.identity_dropout > 0:
-            named = (torch.rand(len(batch), generator=generator) >= recipe.identity_dropout).to(now.dtype)
-        return now, then, named
+        return now, then
 
     def _measure(self, arm: _Arm) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Figures of one network on held-out robot windows (and how it labels human ones)."""
@@ -301,7 +301,7 @@ class VdVaeStage:
 
     def _look(self, net: VdVae, batch: Batch) -> tuple[Glance, Tensor]:
         seen = seen_cameras(batch.is_human_B, present_cameras(batch))
-        return net.glance(batch.features_BCKF, batch.future_BCKF, seen), seen
+        return net.glance(batch.features_BCKF, batch.future_BCKF, seen, shaped_B=~batch.is_human_B), seen
 
     def _decoded(self, glance: Glance, batch: Batch) -> dict[str, Any]:
         """The chunk that the visual tokens decode to, against the true one and the mean one."""
