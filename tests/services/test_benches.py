@@ -20,6 +20,16 @@ def test_lateness_is_measured_against_the_grid_not_the_last_tick() -> None:
     assert found["ticks"] == 1000 and found["skipped"] == 0
 
 
+@pytest.mark.parametrize("begin", [0.0, 0.0042, 1234.5678])
+def test_lateness_up_to_a_period_is_told_apart(begin: float) -> None:
+    late = np.random.default_rng(0).exponential(0.0008, 5000).clip(0, 0.0085)
+    late[0] = 0.0
+    found = lateness(begin + np.arange(5000) * 0.01 + late, 0.01)["lateness_ms"]
+    assert found["p50"] == pytest.approx(1000 * np.median(late), abs=0.01)
+    assert found["p99"] == pytest.approx(1000 * np.percentile(late, 99), abs=0.01)
+    assert found["max"] == pytest.approx(1000 * late.max(), abs=0.01)
+
+
 def test_skipped_ticks_are_counted_not_called_late() -> None:
     ticks = np.delete(np.arange(500) * 0.01, [100, 101, 300])
     found = lateness(ticks, 0.01)
