@@ -236,7 +236,7 @@ class DrivePage(Page):
         drivers = sorted((m for m in models if m.stage == "rf"), key=lambda m: (m.promoted, m.created_at), reverse=True)
         star = {True: "★ ", False: ""}
         fill_chooser(
-            self.models, [(f"{star[m.promoted]}{m.id[:8]} · {words.when(m.created_at)}", m.id) for m in drivers]
+            self.models, [(f"{star[m.promoted]}{m.id[:12]} · {words.when(m.created_at)}", m.id) for m in drivers]
         )
         self._no_model.setVisible(not drivers)
 

@@ -114,17 +114,16 @@ class TrainPage(Page):
 
     def _jobs_card(self) -> QFrame:
         frame, column = card()
-        head = row(label("Trainings", "title"))
-        head.addStretch(1)
+        head = row(label("Trainings", "title"), self.message)
+        head.setStretch(1, 1)
         head.addWidget(CommandButton(self.desk.actions, "train.cancel"))
         head.addWidget(CommandButton(self.desk.actions, "train.resume"))
         column.addLayout(head)
-        self._jobs_stack = _stack(
-            self.jobs_table, "No training yet.\n\nChoose a stage on the left and press Start training."
-        )
-        self._jobs_stack.setFixedHeight(166)
+        hint = "No training yet.\n\nChoose a stage on the left and press Start training."
+        self._jobs_stack = _stack(self.jobs_table, hint)
+        self._jobs_stack.setFixedHeight(136)
         column.addWidget(self._jobs_stack)
-        under = row(self.message, self.curves)
+        under = row(self.plot.legend, self.curves)
         under.setStretch(0, 1)
         self.curves.setFixedWidth(190)
         column.addLayout(under)
@@ -267,7 +266,7 @@ class TrainPage(Page):
         chosen, home = self.models_table.chosen(), self.desk.home
         if chosen:
             model = self.models.records[chosen[0]]
-            done = f"{words.stage(model.stage)} {model.id[:8]} is in use now"
+            done = f"{words.stage(model.stage)} {model.id[:12]} is in use now"
             self.ask("jobs", lambda: promote(home, model.id), lambda _record: self._promoted(done))
 
     def _promoted(self, done: str) -> None:
@@ -313,7 +312,7 @@ class TrainPage(Page):
         self.ladder.setText(_ladder(models))
         drivers = [m for m in models if m.stage == "rf"]
         entries: list[tuple[str, Any]] = [("The one in use, else the newest", None)]
-        entries += [(f"{m.id[:8]} · {len(m.tasks)} tasks · {words.when(m.created_at)}", m.id) for m in drivers]
+        entries += [(f"{m.id[:12]} · {words.when(m.created_at)}", m.id) for m in drivers]
         fill_chooser(self.base, entries)
 
     def _job(self) -> JobStatus | None:
@@ -341,7 +340,7 @@ class TrainPage(Page):
     def _draw(self) -> None:
         chosen = self.curves.currentData()
         names = [chosen] if chosen else [name for name in self._curve if "loss" in name]
-        self.plot.show_lines(curve_lines(self._curve, names))
+        self.plot.show_lines(curve_lines(self._curve, names), logarithmic=True)
 
     def situation(self, base: Situation) -> Situation:
         """What can be started, and what is chosen."""

@@ -52,6 +52,7 @@ class Plot(QWidget):
         self._x_label = x_label
         self._lines: tuple[Line, ...] = ()
         self._title = ""
+        self._logarithmic = False
         self._sought: Callable[[float], None] | None = None
         self._plot = pg.PlotWidget()
         self._plot.setMenuEnabled(False)
@@ -60,9 +61,9 @@ class Plot(QWidget):
         self._cursor = pg.InfiniteLine(movable=False)
         self._cursor.setVisible(False)
         self._words = pg.TextItem(anchor=(0.5, 0.5))
-        self._legend = QLabel()
-        self._legend.setTextFormat(Qt.TextFormat.RichText)
-        self._legend.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+        self.legend = QLabel()
+        self.legend.setTextFormat(Qt.TextFormat.RichText)
+        self.legend.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         item = self._plot.getPlotItem()
         item.hideButtons()
         item.setMouseEnabled(x=False, y=False)
@@ -72,7 +73,7 @@ class Plot(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
-        layout.addWidget(self._legend)
+        layout.addWidget(self.legend)
         layout.addWidget(self._plot, 1)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumHeight(96)
@@ -84,8 +85,9 @@ class Plot(QWidget):
         """Call ``sought(x)`` when the plot is clicked."""
         self._sought = sought
 
-    def show_lines(self, lines: tuple[Line, ...], title: str = "") -> None:
-        """Replace all curves."""
+    def show_lines(self, lines: tuple[Line, ...], title: str = "", *, logarithmic: bool = False) -> None:
+        """Replace all curves; ``logarithmic`` where all values are positive and far apart."""
+        self._logarithmic = logarithmic and _far_apart(lines)
         self._lines = lines
         self._title = title
         self._redraw()
@@ -108,11 +110,12 @@ class Plot(QWidget):
     def _redraw(self) -> None:
         item = self._plot.getPlotItem()
         item.clear()
+        item.setLogMode(x=False, y=self._logarithmic)
         for line in self._lines:
             item.plot(line.x, line.y, pen=self._pen(line), connect="finite")
         item.addItem(self._cursor, ignoreBounds=True)
         item.enableAutoRange()
-        self._legend.setText(self._legend_words())
+        self.legend.setText(self._legend_words())
 
     def _legend_words(self) -> str:
         """Names in the colours of their lines; dashed lines share the colour of the line they belong to."""
@@ -148,3 +151,8 @@ class Plot(QWidget):
     def _clicked(self, event: Any) -> None:
         if self._sought is not None and self._lines:
             self._sought(float(self._plot.getPlotItem().vb.mapSceneToView(event.scenePos()).x()))
+
+
+def _far_apart(lines: tuple[Line, ...]) -> bool:
+    values = np.concatenate([line.y[np.isfinite(line.y)] for line in lines] or [_NOTHING])
+    return bool(values.size and values.min() > 0 and values.max() > 20 * values.min())

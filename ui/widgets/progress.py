@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,12 @@ from ui.widgets.plots import Line
 from ui.widgets.rows import Column, RowsModel
 from workbench.services.jobs import JobStatus
 
-_FIGURES = ("retrieval_top1", "rmse_mm", "perplexity", "success", "loss")
+_FIGURES: dict[str, tuple[tuple[str, str, str], ...]] = {  # words, path into the metrics, unit
+    "act_vae": (("error", "rmse_mm", "mm"), ("codes used", "used_share", "%")),
+    "vd_vae": (("match", "retrieval_top1", "%"), ("chance", "chance", "%")),
+    "ntp": (("tokens right", "token_accuracy", "%"), ("error", "errors_mm.ntp.4", "mm")),
+    "rf": (("error", "errors_mm.rf.4", "mm"), ("thinks", "latency_ms.rf", "ms")),
+}
 
 
 def jobs_model(theme: Theme) -> RowsModel[JobStatus]:
@@ -38,12 +44,17 @@ def models_model(theme: Theme) -> RowsModel[ModelEntry]:
     columns: tuple[Column[ModelEntry], ...] = (
         Column("In use", lambda m: "★ in use" if m.promoted else "", 96, lambda m: "good"),
         Column("Stage", lambda m: words.stage(m.stage), 110),
-        Column("Model", lambda m: m.id[:12], 118),
-        Column("Learned from", lambda m: f"{len(m.data)} takes, {len(m.tasks)} tasks", 142),
+        Column("Model", lambda m: m.id[:12], 122),
+        Column("Takes", lambda m: f"{len(m.data)}", 62),
         Column("Held-out figures", _figures),
         Column("Made", lambda m: words.when(m.created_at), 122),
     )
-    return RowsModel(theme, columns, lambda m: m.id, lambda m: f"{m.id}\n" + ", ".join(m.tasks))
+    return RowsModel(
+        theme,
+        columns,
+        lambda m: m.id,
+        lambda m: f"{m.id}\n{len(m.tasks)} tasks: " + ", ".join(words.task(task) for task in m.tasks),
+    )
 
 
 def curve_lines(curve: Mapping[str, tuple[Sequence[float], Sequence[float]]], names: Sequence[str]) -> tuple[Line, ...]:
@@ -67,7 +78,18 @@ def _started(job: JobStatus) -> str:
 
 
 def _figures(model: ModelEntry) -> str:
-    numbers = {k: v for k, v in model.metrics.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    first = [name for name in _FIGURES if name in numbers]
-    rest = [name for name in numbers if name not in first]
-    return ", ".join(f"{name.replace('_', ' ')} {words.figure(numbers[name])}" for name in (*first, *rest)[:3])
+    """The two or three held-out figures that say most about a stage; what is not there is left out."""
+    said = []
+    for name, path, unit in _FIGURES.get(model.stage, ()):
+        value = _look_up(model.metrics, path)
+        if value is not None:
+            said.append(f"{name} {words.figure(100 * value if unit == '%' else value)} {unit}")
+    return ", ".join(said)
+
+
+def _look_up(metrics: Mapping[str, Any], path: str) -> float | None:
+    """A number at a dotted path, None if there is none."""
+    found: Any = metrics
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
