@@ -99,8 +99,9 @@ class ActVaeRecipe(Recipe):
     tokens: int = 6
     codes: int = 64
     code_dim: int = 2
+    lr: float = 4e-3
     width: int = 192
-    layers: int = 2
+    layers: int = 1
     commit: float = 0.25
     code_decay: float = 0.98
     restart_every: int = 50
@@ -139,8 +140,8 @@ class VdVaeRecipe(Recipe):
     stage: ClassVar[str] = "vd_vae"
 
     cameras: tuple[str, ...] = ("front",)
-    width: int = 128
-    layers: int = 2
+    width: int = 64
+    layers: int = 1
     irrelevant_tokens: int = 2
     irrelevant_codes: int = 32
     irrelevant_l1: float = 0.5
@@ -201,9 +202,9 @@ class PolicyRecipe(Recipe):
     shift_noise: float = 0.01
     proprio_noise: float = 0.02
     outside_share: float = 0.05
-    text_noise: float = 0.05
-    keyframe_weight: float = 0.5
-    regression_weight: float = 1.0
+    text_noise: float = 0.1
+    keyframe_weight: float = 1.0
+    regression_weight: float = 5.0
     human_share: float = 0.25
     human_weight: float = 0.5
     confidence_min: float = 0.0
@@ -275,22 +276,22 @@ def _stages(*recipes: Recipe) -> Mapping[str, Recipe]:
 PRESETS: Mapping[str, Mapping[str, Recipe]] = MappingProxyType(
     {
         "tiny": _stages(
-            ActVaeRecipe(steps=200, batch=128, width=64, lr=2e-3, codes=32),
-            VdVaeRecipe(steps=60, batch=64, width=32, layers=1),
-            NtpRecipe(steps=60, batch=64, width=64, layers=1),
-            RfRecipe(steps=60, batch=64, width=64, layers=1, flow_width=32, flow_layers=1),
+            ActVaeRecipe(steps=200, width=64, codes=32),
+            VdVaeRecipe(steps=60, batch=64, width=32),
+            NtpRecipe(steps=60, batch=64, width=64, layers=1, lr=5e-3, warmup=10),
+            RfRecipe(steps=60, batch=64, width=64, layers=1, flow_width=32, flow_layers=1, lr=5e-3, warmup=10),
         ),
         "quick": _stages(
-            ActVaeRecipe(steps=1200, batch=256, lr=2e-3),
-            VdVaeRecipe(steps=350, batch=128, width=64, layers=1),
-            NtpRecipe(steps=300, batch=192),
-            RfRecipe(steps=250, batch=192),
+            ActVaeRecipe(steps=1200),
+            VdVaeRecipe(steps=350),
+            NtpRecipe(steps=500, batch=128, lr=6e-3),
+            RfRecipe(steps=400, batch=128, lr=3e-3),
         ),
         "station": _stages(
-            ActVaeRecipe(steps=3000, batch=256, lr=2e-3),
-            VdVaeRecipe(steps=1500, batch=192, width=96),
-            NtpRecipe(steps=2000, batch=256),
-            RfRecipe(steps=1200, batch=256),
+            ActVaeRecipe(steps=3500),
+            VdVaeRecipe(steps=2000),
+            NtpRecipe(steps=2000, batch=192, lr=6e-3),
+            RfRecipe(steps=1500, batch=160, lr=3e-3),
         ),
     }
 )
