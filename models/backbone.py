@@ -114,14 +114,19 @@ class Seen:
 
 
 class Backbone(nn.Module):
-    """Instruction-selected clusters, gated layers, keyframe and regression heads."""
+    """Instruction-selected clusters, gated layers, keyframe and regression heads.
+
+    Only what a selector picks goes on: a second path for all clusters learned the training scenes by heart.
+    """
+
+    usual: Tensor
 
     def __init__(self, size: BackboneSize, noise: InputNoise | None = None) -> None:
         super().__init__()
         self.size = size
         self.noise = noise or InputNoise()
         clusters = size.cameras * size.clusters
-        self.features = Standardiser((size.cameras, size.clusters, size.numbers))
+        self.register_buffer("usual", torch.zeros(size.cameras, size.clusters, size.numbers))
         self.shared = Standardiser((size.numbers,))
         self.state = Standardiser((size.state,))
         self.keyframe_scale = Standardiser((size.keyframe,))
@@ -129,7 +134,6 @@ class Backbone(nn.Module):
         self.presence = nn.Parameter(torch.full((size.selectors, 1), 0.5))
         picked = size.selectors * size.numbers
         self.look = nn.Linear(picked, size.width)
-        self.scene = nn.Linear(clusters * size.numbers, size.width)
         self.body = nn.Linear(size.state + 1, size.width)
         self.asked = nn.Linear(size.text, size.width)
         self.blocks = nn.ModuleList(GatedBlock(size.width, size.text) for _ in range(size.depth))
@@ -141,16 +145,15 @@ class Backbone(nn.Module):
         self._soften()
 
     def _soften(self) -> None:
-        """Start with near-even selectors that differ, and let the selected clusters dominate the whole scene."""
+        """Start with selectors that differ from one another and from instruction to instruction."""
         nn.init.normal_(self.select.weight, std=1.0)
         nn.init.normal_(self.select.bias, std=0.3)
         with torch.no_grad():
-            self.scene.weight *= 0.5
             self.regression.weight *= 0.3
 
     def fit(self, features_BCKF: Tensor, state_BS: Tensor, keyframe_BG: Tensor) -> None:
         """Take the input statistics from training rows; rows without state or keyframe must be left out."""
-        self.features.fit(features_BCKF)
+        self.usual.copy_(features_BCKF.mean(dim=0))
         self.shared.fit(features_BCKF.flatten(0, 2))
         self.state.fit(state_BS)
         self.keyframe_scale.fit(keyframe_BG)
@@ -170,7 +173,7 @@ class Backbone(nn.Module):
         shared = self.shared(raw).flatten(1, 2)
         picked = torch.bmm(self.selectors(shared, text), shared).flatten(1)
         body = torch.cat([state, robot[:, None]], dim=1)
-        hidden = self.look(picked) + self.scene(self.features(raw).flatten(1)) + self.body(body) + self.asked(text)
+        hidden = self.look(picked) + self.body(body) + self.asked(text)
         for block in self.blocks:
             hidden = block(hidden, text)
         keyframe = self.keyframe(hidden)
@@ -192,7 +195,7 @@ class Backbone(nn.Module):
             robot = robot & (torch.rand(len(state)) >= noise.outside)
         here = robot.to(state.dtype)
         if features.shape[1] > 1:
-            inner = torch.lerp(self.features.mean[1:], features[:, 1:], here[:, None, None, None])
+            inner = torch.lerp(self.usual[1:], features[:, 1:], here[:, None, None, None])
             features = torch.cat([features[:, :1], inner], dim=1)
         return features, state * here[:, None], text, here
 

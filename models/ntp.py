@@ -44,9 +44,8 @@ class NtpStage:
         self.data.fit_inputs(net.backbone)
         self.net = net
         self.module: nn.Module = net
-        self.model = PolicyModel(
-            encoder, codec, net, None, self.recipe, self.data.cameras, self.data.windows.instructions
-        )
+        names = self.data.cameras, self.data.windows.instructions
+        self.model = PolicyModel(encoder, codec, net, None, self.recipe, *names, self.data.binary_gripper())
 
     def parameters(self) -> list[dict[str, Any]]:
         return decayed(self.net)

@@ -82,7 +82,11 @@ class Policy:
         with torch.inference_mode():
             features, network_state = self.observe(pictures, pose0)
             normalised = self._chunk(features, network_state, self._understand(instruction), head, euler_steps)
-        targets = normalize.apply_actions(pose0, self.model.scaler.invert(normalised[0].numpy()))
+        actions = self.model.scaler.invert(normalised[0].numpy())
+        if self.model.binary_gripper:
+            # Half-open commands were never shown; following one would lead to states that were never seen either.
+            actions[:, 6] = np.sign(actions[:, 6])
+        targets = normalize.apply_actions(pose0, actions)
         if not np.all(np.isfinite(targets)):
             raise WorkbenchError(
                 f"the policy {self.policy_id} gave numbers that are not finite", "Choose another model"

@@ -17,6 +17,7 @@ from storage.layout import Home
 from workbench.core.errors import WorkbenchError
 
 _MOST = 6000  # rows for input statistics
+_FULLY, _MOSTLY = 0.9, 0.85  # -1 closed .. +1 open; share of targets
 _MOST_TRUST = 3.0  # times the mean confidence
 
 
@@ -69,6 +70,11 @@ class PolicyData:
             features = torch.cat([features, human])
         known = robot.keyframe_BG[torch.isfinite(robot.keyframe_BG).all(dim=1)]
         backbone.fit(features, robot.state_BS, known if len(known) else torch.zeros(1, robot.keyframe_BG.shape[1]))
+
+    def binary_gripper(self) -> bool:
+        """Whether nearly all gripper targets are fully open or fully closed."""
+        gripper = self.windows.actions_WHA[self.windows.has_action_W][..., 6]
+        return float((gripper.abs() > _FULLY).double().mean()) > _MOSTLY
 
     def _label(self, home: Home, vd_vae: str) -> None:
         """True tokens for robot windows; pseudo tokens, weighted by confidence, for people's where there are any."""

@@ -32,6 +32,7 @@ class PolicyModel:
         recipe: of the run that made it.
         cameras: order of the pictures.
         instructions: what it was trained on, oldest first; old ones stay when it is fine-tuned.
+        binary_gripper: whether it was only ever shown an open or a closed gripper.
     """
 
     encoder: Encoder
@@ -41,6 +42,7 @@ class PolicyModel:
     recipe: PolicyRecipe
     cameras: tuple[str, ...]
     instructions: tuple[str, ...]
+    binary_gripper: bool
 
     @property
     def module(self) -> NtpNet | RfNet:
@@ -72,6 +74,7 @@ class PolicyModel:
             "scalers": {name: scaler.to_json() for name, scaler in self.codec.scalers.items()},
             "cameras": list(self.cameras),
             "instructions": list(self.instructions),
+            "binary_gripper": self.binary_gripper,
         }
 
 
@@ -95,7 +98,8 @@ def policy_model_from(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) ->
     checkpoint.load_into(rf or ntp, checkpoint.part(tensors, _NET))
     (rf or ntp).eval()
     encoder = bundle.encoder_from(tensors, meta)
-    return PolicyModel(encoder, codec, ntp, rf, recipe, tuple(meta["cameras"]), tuple(meta["instructions"]))
+    names = tuple(meta["cameras"]), tuple(meta["instructions"])
+    return PolicyModel(encoder, codec, ntp, rf, recipe, *names, bool(meta["binary_gripper"]))
 
 
 def input_noise(recipe: PolicyRecipe) -> InputNoise:

@@ -53,6 +53,7 @@ class RfStage:
             self.recipe,
             base.cameras,
             tuple(dict.fromkeys(names)),
+            base.binary_gripper and self.data.binary_gripper(),
         )
         self.reference = km.freeze(base.rf) if base.rf is not None and self._matches() else None
         self._old_IE = torch.from_numpy(np.stack([text.embed(name) for name in base.instructions]))
