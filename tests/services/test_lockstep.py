@@ -13,6 +13,7 @@ from storage.episode import Episode
 from storage.evaluation import read_truth
 from storage.layout import Home
 from workbench.core.ring import runtime_directory
+from workbench.core.types import POSE_AXES, ActionChunk
 from workbench.services.lockstep import LockstepJob, LockstepSession, LockstepSettings, run_batch
 
 SMALL = LockstepSettings(front_px=(80, 60), wrist_px=(64, 48))
@@ -72,6 +73,40 @@ def test_the_same_seed_gives_the_same_take(session: LockstepSession) -> None:
     takes = [session.run(LockstepJob("demonstration", DEMONSTRATED[2], seed=11)) for _ in range(2)]
     first, second = (Episode.open(session.home, take.episode_id).vectors("action") for take in takes)
     assert first.shape == second.shape and np.allclose(first, second, atol=1e-4)
+
+
+class RecordedPlan:
+    """Answers like a policy, with what a recorded take did next."""
+
+    def __init__(self, actions: np.ndarray, axes: tuple[str, ...]) -> None:
+        columns = [axes.index(name) for name in (*POSE_AXES, "gripper")]
+        self._targets = actions[:, columns].astype(np.float64)
+        self._start_ns = -1
+
+    def call(self, verb: str, **values: int) -> ActionChunk | None:
+        if verb != "act":
+            return None
+        now_ns = values["t_observed_ns"]
+        self._start_ns = now_ns if self._start_ns < 0 else self._start_ns
+        first = round((now_ns - self._start_ns) * SMALL.control_hz / 1e9)
+        rows = first + round(SMALL.control_hz / 10) * np.arange(1, 9)
+        return ActionChunk(now_ns, 0.1, self._targets[rows.clip(max=len(self._targets) - 1)], "recorded")
+
+
+def test_a_recorded_takes_own_actions_do_the_task_again(
+    session: LockstepSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks, blending, inverse kinematics and guard add no more than a few millimetres to what was sent before."""
+    job = LockstepJob("demonstration", DEMONSTRATED[3], seed=31)
+    first = Episode.open(session.home, session.run(job).episode_id)
+    actions, axes = first.vectors("action"), first.manifest.streams["action"].axes
+    monkeypatch.setattr(session, "_policy", lambda _job: RecordedPlan(actions, axes))
+    again = session.run(LockstepJob("rollout", job.task, job.seed, model_id="recorded"))
+    assert again.success, again.message
+    sent = Episode.open(session.home, again.episode_id).vectors("action")
+    x = [axes.index(name) for name in ("ee.x", "ee.y", "ee.z")]
+    both = min(len(sent), len(actions))
+    assert np.linalg.norm(sent[:both, x] - actions[:both, x], axis=1).mean() < 0.003
 
 
 def test_an_unknown_task_is_a_result_with_a_sentence(session: LockstepSession) -> None:
