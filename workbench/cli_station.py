@@ -24,7 +24,7 @@ from workbench.services.unattended import play_take, record_take, running_statio
 
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_const", dest="plan", const="quick", help="a few minutes")
+    size.add_argument("--quick", action="store_const", dest="plan", const="quick", default="full", help="a few minutes")
     size.add_argument("--plan", choices=sorted(PLANS), default="full", help="size of the story (default: full)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", metavar="RUN", help="go on with a demonstration that was interrupted")
