@@ -205,7 +205,7 @@ class PolicyRecipe(Recipe):
     text_noise: float = 0.1
     keyframe_weight: float = 1.0
     regression_weight: float = 5.0
-    human_share: float = 0.25
+    human_share: float = 0.1
     human_weight: float = 0.5
     confidence_min: float = 0.0
     weight_decay: float = 1e-2
