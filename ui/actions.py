@@ -84,7 +84,8 @@ def _moving(s: Situation) -> bool:
 
 
 def _can_drive(s: Situation) -> bool:
-    return s.running and s.driver in ("parked", "ready", "holding") and s.has_model and s.has_task
+    free = s.recorder != "recording"  # an attempt that is held goes on by Resume, or ends by Park or Stop
+    return s.running and free and s.driver in ("parked", "ready", "holding") and s.has_model and s.has_task
 
 
 def _labelable(s: Situation) -> bool:

@@ -109,6 +109,8 @@ class Shoot:
         self.until(lambda: page.model.rowCount() >= len(PLAYED))
         robot = next(i for i, take in enumerate(page.model.records) if take.kind == EpisodeKind.TELEOP)
         page.table.selectRow(robot)
+        take = page.model.records[robot].id
+        self.until(lambda: page.viewer.view is not None and page.viewer.view.record.id == take)
         self.until(lambda: page.viewer.shown_row >= 0 and len(page.viewer.plot.lines) > 0)
         page.viewer.timeline.setValue(round(page.viewer.timeline.maximum() * 0.45))
         self.until(lambda: page.viewer.shown_row == page.viewer.timeline.value())
@@ -143,10 +145,12 @@ class Shoot:
             self.press("drive.reset")
             QTest.qWait(1500)
             self.press("drive.start")
-            self.until(lambda: page.badge.state.word == "Driving")
-            QTest.qWait(6000)
+            self.until(lambda: page.badge.state.word == "Driving" and page.figures["Thinking"].text() != "–")
+            QTest.qWait(2500)
             if attempt == 1:
                 self.shoot("drive")
+            self.until(lambda: page.badge.state.word in ("Driving", "Holding"))
+            QTest.qWait(4000)
             self.window.actions_["drive.park"].trigger()
             self.until(lambda attempt=attempt: page.trials.rowCount() > attempt)  # type: ignore[misc]
 

@@ -79,5 +79,7 @@ def test_a_take_is_ended_only_while_recording(situation: Situation) -> None:
     for name in ("record.success", "record.failure", "record.keep", "record.discard"):
         if BY_ID[name].enabled(situation):
             assert situation.running and situation.recorder == "recording"
+    if BY_ID["drive.start"].enabled(situation):
+        assert situation.recorder != "recording", "one attempt is one take"
     if BY_ID["record.start"].enabled(situation):
         assert situation.recorder in ("idle", "faulted") and situation.has_task

@@ -83,7 +83,7 @@ class DrivePage(Page):
         below = QHBoxLayout()
         below.setSpacing(10)
         below.addWidget(self._now_card(), 5)
-        below.addWidget(self._table_card("Limits of the guard", self.limits), 6)
+        below.addWidget(self._table_card("Limits of the guard", self.limits), 7)
         below.addWidget(self._table_card("Attempts", self.trials, self.score), 5)
         left.addLayout(below)
         line.addLayout(left, 1)
@@ -154,7 +154,7 @@ class DrivePage(Page):
             head.addWidget(beside)
         column.addLayout(head)
         table = RowsTable(model, self.desk.theme, name)
-        table.setStyleSheet("QTableView { border: none; font-size: 9.5pt; }")
+        table.setStyleSheet("QTableView { border: none; font-size: 9pt; }")
         bars = table.horizontalHeader(), table.verticalHeader()
         if bars[0] is not None and bars[1] is not None:
             bars[0].hide()
@@ -236,7 +236,7 @@ class DrivePage(Page):
         drivers = sorted((m for m in models if m.stage == "rf"), key=lambda m: (m.promoted, m.created_at), reverse=True)
         star = {True: "★ ", False: ""}
         fill_chooser(
-            self.models, [(f"{star[m.promoted]}{m.id[:12]} · {words.when(m.created_at)}", m.id) for m in drivers]
+            self.models, [(f"{star[m.promoted]}{words.when(m.created_at)} · {m.id[:8]}", m.id) for m in drivers]
         )
         self._no_model.setVisible(not drivers)
 
@@ -267,7 +267,8 @@ class DrivePage(Page):
         self.figures["Tick late (p99)"].setText(f"{driver.lateness_p99_ms:.1f} ms")
         done = {True: "✔ yes", False: "✘ no", None: "– not yet" if acting else "–"}
         self.success.setText(done[driver.success])
-        reasons = ", ".join(str(reason).replace("_", " ") for reason in driver.guard_reasons)
+        limited = [str(reason).replace("_", " ") for reason in driver.guard_reasons]
+        reasons = ", ".join(reason for reason in limited if reason != "no command")
         self.guard.setText(f"▲ Guard: {reasons}" if reasons else "✔ Guard: nothing to limit")
 
     def situation(self, base: Situation) -> Situation:
@@ -313,7 +314,7 @@ def _limit_words(value: object) -> str:
 def _limits_model(desk: Desk) -> RowsModel[Limit]:
     columns: tuple[Column[Limit], ...] = (
         Column("Limit", lambda limit: limit.name, 0, lambda _limit: "dim"),
-        Column("Value", lambda limit: limit.value, 146),
+        Column("Value", lambda limit: limit.value, 140),
     )
     return RowsModel(desk.theme, columns, lambda limit: limit.name, lambda limit: f"{limit.name}: {limit.value}")
 

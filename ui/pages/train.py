@@ -29,6 +29,7 @@ from workbench.services.jobs import JobStatus
 from workbench.services.model_shelf import promote
 
 _POLL_MS = 600
+_POLL_HIDDEN_MS = 4000
 _KINDS = ("teleop", "human", "imported")
 Curve = Mapping[str, tuple[list[float], list[float]]]
 
@@ -356,13 +357,18 @@ class TrainPage(Page):
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
         """On screen: look often."""
         super().showEvent(event)
-        self._timer.start()
+        self._timer.start(_POLL_MS)
         self.poll()
 
     def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802
-        """Out of sight: stop looking."""
+        """Out of sight: look now and then, for the status bar."""
         super().hideEvent(event)
+        self._timer.setInterval(_POLL_HIDDEN_MS)
+
+    def close_page(self) -> None:
+        """Stop looking."""
         self._timer.stop()
+        super().close_page()
 
 
 def _stack(table: QWidget, empty: str) -> QStackedWidget:

@@ -43,6 +43,22 @@ def axis_groups(axes: tuple[str, ...]) -> dict[str, list[int]]:
     return {title: indexes for title, indexes in groups.items() if indexes}
 
 
+class _Axis(pg.AxisItem):  # type: ignore[misc]
+    """On a logarithmic scale: labels at 1, 2 and 5 of every decade, so that they do not lie on each other."""
+
+    def logTickValues(  # noqa: N802
+        self, low: float, high: float, _size: float, _ticks: Any
+    ) -> list[tuple[float, list[float]]]:
+        """Positions as powers of ten."""
+        decades = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+        places = [decade + float(np.log10(part)) for decade in decades for part in (1, 2, 5)]
+        return [(1.0, [place for place in places if low <= place <= high])]
+
+    def logTickStrings(self, values: list[float], _scale: float, _spacing: float) -> list[str]:  # noqa: N802
+        """The numbers themselves."""
+        return [f"{10**value:.3g}" for value in values]
+
+
 class Plot(QWidget):
     """A plot with a legend, an optional cursor, and words when there is nothing to draw."""
 
@@ -54,7 +70,7 @@ class Plot(QWidget):
         self._title = ""
         self._logarithmic = False
         self._sought: Callable[[float], None] | None = None
-        self._plot = pg.PlotWidget()
+        self._plot = pg.PlotWidget(axisItems={"left": _Axis("left")})
         self._plot.setMenuEnabled(False)
         self._plot.setAccessibleName(name)
         self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)

@@ -45,7 +45,7 @@ def models_model(theme: Theme) -> RowsModel[ModelEntry]:
         Column("In use", lambda m: "★ in use" if m.promoted else "", 96, lambda m: "good"),
         Column("Stage", lambda m: words.stage(m.stage), 110),
         Column("Model", lambda m: m.id[:12], 122),
-        Column("Takes", lambda m: f"{len(m.data)}", 62),
+        Column("Takes", lambda m: f"{len(m.data)}", 72),
         Column("Held-out figures", _figures),
         Column("Made", lambda m: words.when(m.created_at), 122),
     )
