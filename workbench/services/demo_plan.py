@@ -77,9 +77,9 @@ PLANS: Mapping[str, DemoPlan] = MappingProxyType(
         "full": DemoPlan(
             "full",
             demonstrations=450,
-            human_clips=150,
+            human_clips=120,
             new_demonstrations=30,
-            trials=20,
+            trials=12,
             new_trials=20,
             ntp_trials=5,
             preset="station",
