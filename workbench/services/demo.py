@@ -165,6 +165,9 @@ class Demo:
             self.story.ntp = dict(found["ntp"].per_task)
         for head, result in found.items():
             ids = tuple(trial.episode_id for trial in result.trials if trial.episode_id)
+            for trial in result.trials:
+                if not trial.episode_id:
+                    self._note(f"one trial of {trial.job.task} ({head} head) does not count: {trial.message}")
             self.story.trials["ntp" if head == "ntp" else chapter] = ids
             if result.latency_ms is not None:
                 self.story.latency_ms[head] = result.latency_ms

@@ -66,9 +66,12 @@ def bar_chart(values: NDArray[np.float64], *, width: int = 520, height: int = 11
 
 
 def heat_map(matrix: NDArray[np.float64], *, size: int = 260) -> str:
-    """A square matrix as a ``data:`` PNG address, dark = high, one cell per entry, scaled per matrix."""
-    low, high = float(np.nanmin(matrix)), float(np.nanmax(matrix))
-    unit = np.nan_to_num((matrix - low) / (high - low if high > low else 1.0))
+    """A square matrix as a ``data:`` PNG address, dark = high, one cell per entry.
+
+    Only the upper half of the entries gets colour, so that what stands out is seen.
+    """
+    low, high = float(np.nanmedian(matrix)), float(np.nanmax(matrix))
+    unit = np.clip(np.nan_to_num((matrix - low) / (high - low if high > low else 1.0)), 0.0, 1.0)
     ends = np.array([[248, 250, 252], [30, 64, 175]], dtype=np.float64)
     picture = ends[0] + unit[..., None] * (ends[1] - ends[0])
     scale = max(1, size // max(matrix.shape))
@@ -101,9 +104,10 @@ def path_panels(true: NDArray[np.float64], told: Mapping[str, NDArray[np.float64
         axes = np.sort(np.argsort(np.ptp(points, axis=0))[1:])
         low, high = points[:, axes].min(axis=0), points[:, axes].max(axis=0)
         scale = (panel - 28) / max(float((high - low).max()), 1e-6)
+        left, floor = number * panel + (panel - scale * (high - low)[0]) / 2, panel - 14
         for index, (name, values) in enumerate(group.items()):
             flat = (np.concatenate([np.zeros((1, 3)), values])[:, axes] - low) * scale
-            dots = " ".join(f"{number * panel + 12 + x:.1f},{panel - 14 - y:.1f}" for x, y in flat)
+            dots = " ".join(f"{left + x:.1f},{floor - y:.1f}" for x, y in flat)
             look = f'stroke="{PALETTE[index - 1]}" stroke-width="1.8"' if name else _INK
             body.append(f'<polyline points="{dots}" fill="none" {look}/>')
         widest = f"{1000 * float((high - low).max()):.0f} mm"
