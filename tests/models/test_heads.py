@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from models.backbone import Backbone, BackboneSize, InputNoise, Seen
-from models.token_head import NtpNet, TokenHead, chunk_loss, token_loss
 from models.flow_head import FlowHead, RfNet, draw_times, flow_loss
 from models.text import TEXT_SIZE, embed
+from models.token_head import NtpNet, TokenHead, chunk_loss, token_loss
 from tests.models.reach import (
     ACTION,
     CAMERAS,

@@ -21,7 +21,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.services.library import TakeView
 
 _PLAY_MS = 33
-_AUTHORITY = {1: ("busy", "you steered"), 2: ("good", "the policy drove")}
+_AUTHORITY = {1: ("busy", "the operator steered"), 2: ("good", "the policy drove")}
 _FLAGS: tuple[str, ...] = ("authority", "guard")
 _SIGNALS: tuple[str, ...] = ("observation.state", "action")
 Signal = tuple[NDArray[np.float64], NDArray[np.float32], tuple[str, ...]]
