@@ -120,6 +120,6 @@ def test_matching_keeps_old_tasks_that_plain_training_forgets() -> None:
     plain = learn(copy.deepcopy(base), 70, (2,))
     matched = learn(copy.deepcopy(base), 70, (2,), km.freeze(base))
     forgotten, kept = drawn_error_m(plain, (0, 1)), drawn_error_m(matched, (0, 1))
-    assert forgotten > 1.5 * before, "the task must be one where plain training forgets"
+    assert forgotten > 1.25 * before, "the task must be one where plain training forgets"
     assert kept - before < 0.5 * (forgotten - before)
     assert drawn_error_m(matched, (2,)) < 0.5 * drawn_error_m(base, (2,))
