@@ -52,6 +52,7 @@ class Window(QMainWindow):
         super().__init__()
         self._make_station = make_station
         self._made: Station | None = None
+        self._wait = (words.STARTING, "The station is starting")
         self._closing = False
         self.bridge = Bridge(bus)
         self.actions_ = Actions(self)
@@ -155,6 +156,8 @@ class Window(QMainWindow):
                 page.opened()
             if self.desk.running:
                 page.station_started()
+            else:
+                page.station_waits(*self._wait)
         return self.pages[name]
 
     # life -----------------------------------------------------------------------------------------------------------
@@ -167,7 +170,7 @@ class Window(QMainWindow):
 
     def start_station(self) -> None:
         """Start the station; on failure the page says why and F5 tries again."""
-        self._say_station("◔ The station is starting")
+        self._waiting(words.STARTING, "The station is starting")
 
         def work() -> Station:
             station = self._make_station()
@@ -201,9 +204,16 @@ class Window(QMainWindow):
         self.refresh()
 
     def _station_failed(self, error: WorkbenchError) -> None:
-        self._say_station("▲ The station did not start · F5 tries again")
-        if self.page is not None:
-            self.page.notice.error(WorkbenchError(error.what, error.next_step or "Press F5 to try again"))
+        self._waiting(words.NOT_RUNNING, "The station did not start; F5 tries again")
+        for page in self.pages.values():
+            page.notice.error(WorkbenchError(error.what, error.next_step or "Press F5 to try again"))
+
+    def _waiting(self, state: words.StateWords, hint: str) -> None:
+        self._wait = (state, hint)
+        self._say_station(f"{state.symbol} {hint}")
+        for page in self.pages.values():
+            page.notice.clear()
+            page.station_waits(state, hint)
 
     def _failed(self, error: WorkbenchError) -> None:
         if self.page is not None:

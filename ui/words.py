@@ -56,6 +56,10 @@ def driver_state(state: str) -> StateWords:
     return _look_up(_DRIVER, state)
 
 
+STARTING = StateWords("Starting", "◔", "idle")
+NOT_RUNNING = StateWords("Not running", "▲", "warn")
+
+
 def job_state(state: str) -> StateWords:
     """A job's state."""
     return _look_up(_JOB, state)

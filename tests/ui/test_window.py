@@ -137,6 +137,9 @@ def test_a_failed_start_is_told_on_the_page_and_can_be_repeated(qtbot: QtBot, th
         assert page is not None
         qtbot.waitUntil(lambda: "camera 'front' is not attached" in page.notice.words.lower(), timeout=WAIT_MS)
         assert "Plug it in" in page.notice.words
+        assert isinstance(page, RecordPage) and page.badge.state.word == "Not running"
+        window.go("drive")
+        assert "F5" in window.pages["drive"].wall._empty and not window.actions_["drive.stop"].isEnabled()
         press(qtbot, window, Qt.Key.Key_F5, "app.retry")
         qtbot.waitUntil(lambda: window.desk.running, timeout=WAIT_MS)
     finally:

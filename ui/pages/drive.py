@@ -214,6 +214,11 @@ class DrivePage(Page):
 
     # what happened --------------------------------------------------------------------------------------------------
 
+    def station_waits(self, state: words.StateWords, hint: str) -> None:
+        """Say so in the badge and in place of the pictures."""
+        self.badge.show_state(state, "", hint)
+        self.wall.set_empty(f"{state.symbol} {hint}")
+
     def opened(self) -> None:
         """Models can be listed."""
         self._load_models()

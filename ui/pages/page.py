@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
+from ui import words
 from ui.actions import Situation
 from ui.bridge import Listeners
 from ui.desk import Desk
@@ -51,6 +52,9 @@ class Page(QWidget):
 
     def station_started(self) -> None:
         """The station runs (called once, or at once if it already did)."""
+
+    def station_waits(self, state: words.StateWords, hint: str) -> None:
+        """The station is starting, or did not start; ``hint`` says what to do."""
 
     def opened(self) -> None:
         """The library and the jobs can be used (called once, or at once if they already could)."""

@@ -181,6 +181,11 @@ class RecordPage(Page):
         self._sim_play.setVisible(simulated)
         self._sim_reset.setVisible(simulated)
 
+    def station_waits(self, state: words.StateWords, hint: str) -> None:
+        """Say so in the badge and in place of the pictures."""
+        self.badge.show_state(state, "", hint)
+        self.wall.set_empty(f"{state.symbol} {hint}")
+
     def opened(self) -> None:
         """The library can be read."""
         self._load_strip()

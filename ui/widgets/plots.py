@@ -132,6 +132,7 @@ class Plot(QWidget):
         item.addItem(self._cursor, ignoreBounds=True)
         item.enableAutoRange()
         self.legend.setText(self._legend_words())
+        item.setVisible(bool(self._lines))  # empty axes would look like a measurement
 
     def _legend_words(self) -> str:
         """Names in the colours of their lines; dashed lines share the colour of the line they belong to."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from PyQt6.QtCore import QRect, QTimer
-from PyQt6.QtGui import QHideEvent, QResizeEvent, QShowEvent
+from PyQt6.QtCore import QRect, Qt, QTimer
+from PyQt6.QtGui import QColor, QHideEvent, QPainter, QPaintEvent, QResizeEvent, QShowEvent
 from PyQt6.QtWidgets import QSizePolicy, QWidget
 
 from ui import words
-from ui.theme import Theme
+from ui.theme import Theme, base_font
 from ui.widgets.picture import Picture
 from workbench.core.types import Frame, StreamSpec
 from workbench.services.capture import CameraStatus
@@ -26,6 +26,8 @@ class PictureWall(QWidget):
         super().__init__(parent)
         self._theme = theme
         self.tiles: dict[str, Picture] = {}
+        self._empty = ""
+        theme.changed.connect(self.update)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumSize(240, 160)
 
@@ -38,6 +40,25 @@ class PictureWall(QWidget):
             self.tiles.pop(name).deleteLater()
         self.tiles = {name: self.tiles.get(name) or self._make(name) for name in wanted}
         self._arrange()
+
+    def set_empty(self, words_: str) -> None:
+        """What to say while there are no pictures at all."""
+        self._empty = words_
+        self.update()
+
+    def paintEvent(self, _event: QPaintEvent | None) -> None:  # noqa: N802
+        """Only without pictures: an empty frame with words."""
+        if self.tiles or not self._empty:
+            return
+        colours = self._theme.colours
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QColor(colours.line))
+        painter.setBrush(QColor(colours.raised))
+        painter.drawRoundedRect(self.rect().adjusted(0, 0, -1, -1), 10, 10)
+        painter.setPen(QColor(colours.dim))
+        painter.setFont(base_font(1.1))
+        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, self._empty)
 
     def _make(self, stream: str) -> Picture:
         tile = Picture(picture_title(stream), self._theme, self)
