@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -327,21 +328,25 @@ class Station:
 
     def _supervise(self) -> None:
         """During a drive: ask the simulated station for success; seal the take when the drive is over."""
-        while not self._closing.wait(0.1):
-            state = self._child("arm").call("status").state
-            if self.settings.simulated and self._simulation().succeeded(self._task):
-                self._success = True
-                self._child("arm").call("hold", reason="the task is done")
-            if self._success or state in ("parked", "stopped"):
-                break
-        if self._closing.is_set():
-            return
-        if "policy" in self._children:
-            self._child("policy").call("stop")
+        while not self._drive_is_over():
+            if self._closing.wait(0.1):
+                return
+        with contextlib.suppress(WorkbenchError):  # a policy that has died is said by the watch; the take is sealed
+            self._child("policy").call("pause")
         if self._recording():
             outcome = Outcome.SUCCESS if self._success else Outcome.FAILURE
             episode_id = self.stop_take(outcome)
             self.bus.publish(TrialScored(self._task, bool(self._success), episode_id))
+
+    def _drive_is_over(self) -> bool:
+        """True on success, park or stop, and when arm or world have died (the watch says why)."""
+        try:
+            if self.settings.simulated and self._simulation().succeeded(self._task):
+                self._success = True
+                self._child("arm").call("hold", reason="the task is done")
+            return bool(self._success) or self._child("arm").call("status").state in ("parked", "stopped")
+        except WorkbenchError:
+            return True
 
     def _recording(self) -> bool:
         _, recorder = self._child("capture").call("status")
