@@ -70,6 +70,7 @@ PLANS: Mapping[str, DemoPlan] = MappingProxyType(
             new_trials=4,
             ntp_trials=1,
             trial_s=10.0,
+            randomised_share=0.1,
             tasks=(DEMONSTRATED[0], DEMONSTRATED[2], DEMONSTRATED[5]),
             preset="quick",
             changes=MappingProxyType({"finetune": MappingProxyType({"steps": 150})}),
