@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from hardware.sim.tasks import DEMONSTRATED, NEW_TASK, TASKS
 from models.recipes import PRESETS
 from storage.layout import Home
+from workbench.cli_output import Output
 from workbench.core.errors import NotFoundError
 from workbench.services.demo import Demo, demonstration_jobs
 from workbench.services.demo_plan import PLANS, demo_plan
@@ -86,3 +88,15 @@ def test_the_summary_counts_what_the_story_holds() -> None:
     assert told["success"][NEW_TASK]["new"] is True
     assert told["seconds"]["total"] == 3.5
     assert json.loads(json.dumps(told)) == told
+
+
+def test_takes_of_an_interrupted_recording_are_not_made_twice(tmp_path: Path) -> None:
+    """What was recorded before the end of the program counts; only the rest is recorded."""
+    plan = replace(demo_plan("tiny"), demonstrations=2, human_clips=0, workers=0)
+    first = Demo(Story(plan, 0, str(tmp_path)), Output(as_json=True))
+    first._make("some", demonstration_jobs(plan, 0)[:1])
+    again = Story(plan, 0, str(tmp_path), made=dict(first.story.made))
+    Demo(again, Output(as_json=True))._record()
+    takes = {path.name.removesuffix(".zarr") for path in Home.open(tmp_path).episodes.glob("*.zarr")}
+    assert len(takes) == 2 and set(again.episodes["demonstrations"]) == takes
+    assert set(first.story.made.values()) < takes

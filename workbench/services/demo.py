@@ -20,11 +20,12 @@ from workbench.services.demo_plan import DemoPlan
 from workbench.services.evaluation import evaluate, trial_jobs
 from workbench.services.jobs import Jobs, JobStatus
 from workbench.services.library import Library
-from workbench.services.lockstep import LockstepJob, LockstepSettings, run_batch
+from workbench.services.lockstep import LockstepJob, LockstepSettings, TakeResult, run_batch
 from workbench.services.machine import PROJECT
 from workbench.services.story import Story
 
 HUMAN_SEED, NEW_SEED = 200_000, 400_000
+REMEMBER_EVERY = 10  # takes between two savings of the story while recording
 IMPORTED_SIDE_PX = 320  # their pictures are only looked at here; the actions are what is learned from
 SHARED_DATA = PROJECT.parent / "shared" / "data"
 
@@ -91,19 +92,30 @@ class Demo:
         self._make("new", [LockstepJob("demonstration", self._plan.new_task, first + k) for k in range(count)])
 
     def _make(self, title: str, jobs: Sequence[LockstepJob]) -> None:
-        """Make takes and keep their ids by chapter."""
+        """Make the takes that an earlier, interrupted attempt has not made yet, and keep their ids by chapter."""
+        made = self.story.made
+        waiting = [job for job in jobs if _key(job) not in made]
         with self._teller.progress(f"recording {title}") as step:
-            results = run_batch(self._home.path, jobs, workers=self._plan.workers, progress=step)
-        kept = [result for result in results if result.episode_id]
+            results = run_batch(
+                self._home.path, waiting, workers=self._plan.workers, progress=step, made=self._remember
+            )
+        kept = [job for job in jobs if _key(job) in made]
         lost = [result.message for result in results if not result.episode_id]
         if not kept:
             raise WorkbenchError(f"none of the {len(jobs)} takes was recorded ({lost[0].rstrip('.')})")
         if lost:
             self._note(f"{len(lost)} of {len(jobs)} takes were not kept; the first: {lost[0]}")
-        for result in kept:
-            chapter = _chapter(result.job, self._plan)
-            self.story.episodes[chapter] = (*self.story.episodes.get(chapter, ()), result.episode_id)
+        for job in kept:
+            chapter = _chapter(job, self._plan)
+            self.story.episodes[chapter] = (*self.story.episodes.get(chapter, ()), made[_key(job)])
         self._teller.note(f"{title}: {len(kept)} takes")
+
+    def _remember(self, result: TakeResult) -> None:
+        """Keep a take's id, on disk every few takes: what a kill can cost is then recorded once more."""
+        if result.episode_id:
+            self.story.made[_key(result.job)] = result.episode_id
+            if len(self.story.made) % REMEMBER_EVERY == 0:
+                self.story.save()
 
     def _import_real(self) -> None:
         for path in self._real_sources():
@@ -196,6 +208,10 @@ def demonstration_jobs(plan: DemoPlan, seed: int) -> list[LockstepJob]:
         changed = int((lap + 1) * share) > int(lap * share)
         jobs.append(LockstepJob("demonstration", plan.tasks[k % len(plan.tasks)], seed + k, randomised=changed))
     return jobs
+
+
+def _key(job: LockstepJob) -> str:
+    return f"{job.kind} {job.task} {job.seed}"
 
 
 def _chapter(job: LockstepJob, plan: DemoPlan) -> str:

@@ -108,6 +108,11 @@ class LockstepSession:
         self._capture = Capture(self.home, self._plain, self._folder, lambda _event: None, sync=False)
         self._host = Host(threads=True)
         self._policies: dict[tuple[str, str], Child] = {}
+        try:
+            self._await_cameras()
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, job: LockstepJob) -> TakeResult:
         """Make one take; a failure of one is a result, not an exception."""
@@ -238,6 +243,16 @@ class LockstepSession:
             self._world.step(period_s)
             self._clock.advance_ns(round(period_s * 1e9))
 
+    def _await_cameras(self) -> None:
+        """Wait until every camera is attached: an exposure before that would reach nobody."""
+        deadline = time.monotonic() + _STALL_S
+        while any(camera.info is None for camera in self._capture.cameras):
+            errors = [camera.status().error for camera in self._capture.cameras if camera.status().error]
+            if errors or time.monotonic() > deadline:
+                reason = "; ".join(errors) or "no answer"
+                raise WorkbenchError(f"the simulated cameras cannot be opened ({reason})", "Run `main.py doctor`")
+            time.sleep(0.002)
+
     def _expose(self) -> None:
         """One exposure of every camera; returns when all pictures are in the rings and the recorder has them."""
         wanted = self._station.expose() + 1
@@ -311,10 +326,14 @@ def run_batch(
     settings: LockstepSettings = LockstepSettings(),
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
+    made: Callable[[TakeResult], None] = lambda _result: None,
 ) -> list[TakeResult]:
-    """Make all takes, in ``workers`` processes (0: in this one). Results come in the order of ``jobs``."""
+    """Make all takes, in ``workers`` processes (0: in this one). Results come in the order of ``jobs``.
+
+    ``made`` hears of every result as soon as it is there, in any order, so that an interrupted batch can go on.
+    """
     if workers <= 0 or len(jobs) <= 1:
-        return _run_here(home, jobs, settings, progress)
+        return _run_here(home, jobs, settings, progress, made)
     results: dict[int, TakeResult] = {}
     with ProcessPoolExecutor(
         min(workers, len(jobs)), mp.get_context("spawn"), initializer=_start_worker, initargs=(str(home), settings)
@@ -323,7 +342,9 @@ def run_batch(
         while pending:
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
-                results[pending.pop(future)] = future.result()
+                result = future.result()
+                results[pending.pop(future)] = result
+                made(result)
             if progress is not None:
                 progress(len(results), len(jobs))
         for _ in range(workers):
@@ -336,12 +357,14 @@ def _run_here(
     jobs: Sequence[LockstepJob],
     settings: LockstepSettings,
     progress: Callable[[int, int], None] | None,
+    made: Callable[[TakeResult], None],
 ) -> list[TakeResult]:
     session = LockstepSession(home, settings)
     try:
         results = []
         for job in jobs:
             results.append(session.run(job))
+            made(results[-1])
             if progress is not None:
                 progress(len(results), len(jobs))
         return results

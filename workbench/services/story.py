@@ -25,6 +25,7 @@ class Story:
 
     Attributes:
         episodes: ids by chapter: ``demonstrations``, ``human``, ``imported``, ``new``.
+        made: id of every take recorded for the story, by kind, task and seed; kept while a batch is being made.
         runs, models: run and model ids by stage (and ``finetune``).
         metrics: held-out figures by stage.
         before, after, ntp: rate by task.
@@ -38,6 +39,7 @@ class Story:
     home: str
     run_id: str = field(default_factory=lambda: f"{new_id()[:12]}-demo")
     episodes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)
     runs: dict[str, str] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
