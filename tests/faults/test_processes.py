@@ -43,6 +43,14 @@ def running(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
+def words(process: psutil.Process) -> str:
+    """The command line of a process, "" once it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 @pytest.mark.parametrize("victim", ["capture", "arm", "simulation"])
 def test_a_killed_process_costs_at_most_the_last_block(tmp_path: Path, victim: str) -> None:
     station = Station(tmp_path, small_settings())
@@ -67,7 +75,7 @@ def test_a_killed_process_costs_at_most_the_last_block(tmp_path: Path, victim: s
         started = time.monotonic()
         station.close()
     assert time.monotonic() - started < 15, "closing hung on the dead process"
-    children = [p for p in children if "resource_tracker" not in " ".join(p.cmdline() if p.is_running() else [])]
+    children = [process for process in children if "resource_tracker" not in words(process)]
     until(lambda: not running(children), 5, "a process was left")
 
     home = Home.open(tmp_path)
