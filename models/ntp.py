@@ -48,7 +48,7 @@ class NtpStage:
         self.model = PolicyModel(encoder, codec, net, None, self.recipe, *names, self.data.binary_gripper())
 
     def parameters(self) -> list[dict[str, Any]]:
-        return selectors(self.net, self.recipe.selector_lr_factor) + decayed(self.net)
+        return decayed(self.net)
 
     def loss(self, generator: Generator, step: int) -> tuple[Tensor, dict[str, float]]:
         batch = self.data.sample(generator, self.data.windows.train, self.recipe.batch)
@@ -90,14 +90,9 @@ def ntp_loss(
     return total, {name: float(value.detach()) for name, value in figures.items()}
 
 
-def selectors(net: NtpNet, lr_factor: float) -> list[dict[str, Any]]:
-    """Optimiser group of what the instruction selects; it converges last, so it learns faster and does not decay."""
-    return [{"params": list(net.backbone.select.parameters()), "lr_factor": lr_factor, "weight_decay": 0.0}]
-
-
 def decayed(module: nn.Module, lr_factor: float = 1.0) -> list[dict[str, Any]]:
-    """Optimiser groups of all but the selectors: matrices decay by the recipe's weight decay, biases do not."""
-    trained = [p for name, p in module.named_parameters() if p.requires_grad and ".select." not in f".{name}"]
+    """Optimiser groups: matrices decay by the recipe's weight decay, biases and norms do not."""
+    trained = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "lr_factor": lr_factor},
         {"params": [p for p in trained if p.ndim < 2], "lr_factor": lr_factor, "weight_decay": 0.0},

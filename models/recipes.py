@@ -189,7 +189,6 @@ class PolicyRecipe(Recipe):
         proprio_noise: on the state.
         outside_share: robot rows that are seen as human rows always are: first camera only, no proprioception.
         text_noise: on the instruction's vector, relative to its length; makes unheard wordings less of a jump.
-        selector_lr_factor: learning rate of what the instruction selects, against the rest.
         keyframe_weight: of the hindsight keyframe loss.
         regression_weight: of an auxiliary direct regression of the chunk.
         human_share, human_weight, confidence_min: share of human rows per batch, weight of their pseudo-tokens and
@@ -204,7 +203,6 @@ class PolicyRecipe(Recipe):
     proprio_noise: float = 0.02
     outside_share: float = 0.05
     text_noise: float = 0.1
-    selector_lr_factor: float = 10.0
     keyframe_weight: float = 1.0
     regression_weight: float = 5.0
     human_share: float = 0.1
@@ -241,11 +239,8 @@ class RfRecipe(PolicyRecipe):
         integration_steps, time_draws, beta_a, beta_b: Euler steps; times per row from 0.999 (1 - Beta(a, b)).
         flow_weight, token_weight: of the flow loss and of the next-token loss kept beside it.
         backbone_lr_factor: the learning rate of backbone and token head against the flow head's; 0 freezes them.
-        tune_lr_factor: learning rate of everything but the selectors when fine-tuning: a new thing is mostly a matter
-            of looking at it, the way from there to the arm's motion is known.
         km_token_weight, km_velocity_weight, km_regression_weight: pull towards the reference's token
-            distribution (KL(reference || policy)), velocity field and regression, each relative to the weight of
-            the loss it belongs to.
+            distribution (KL(reference || policy)), velocity field and regression.
         km_old_instructions: match on the pictures of this run under random old instructions instead of the own one.
         replay_share: share of rows drawn from old episodes.
     """
@@ -262,7 +257,6 @@ class RfRecipe(PolicyRecipe):
     flow_weight: float = 1.0
     token_weight: float = 1.0
     backbone_lr_factor: float = 1.0
-    tune_lr_factor: float = 0.3
     km_token_weight: float = 0.0
     km_velocity_weight: float = 0.0
     km_regression_weight: float = 0.0
