@@ -85,7 +85,7 @@ def test_fine_tuning_says_what_is_missing(window: Window, qtbot: QtBot) -> None:
     page = page_of(window)
     page.stage.setCurrentIndex(page.stage.findData(words.FINETUNE))
     qtbot.waitUntil(lambda: "no trained rf model" in page.summary.text(), timeout=WAIT_MS)
-    assert not window.actions_["train.start"].isEnabled()
+    qtbot.waitUntil(lambda: not window.actions_["train.start"].isEnabled(), timeout=WAIT_MS)
 
 
 def test_a_stage_without_its_base_is_refused_in_words(window: Window, qtbot: QtBot) -> None:
