@@ -3,12 +3,13 @@ from __future__ import annotations
 import sys
 import textwrap
 import threading
+import time
 from dataclasses import dataclass
 
 import pytest
 
 from workbench.core.errors import NotFoundError, WorkbenchError
-from workbench.core.registry import Plugin, Registry
+from workbench.core.registry import Found, Plugin, Registry, look_all
 
 
 @dataclass(frozen=True)
@@ -107,3 +108,39 @@ def test_two_threads_both_see_every_kind(package):
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert seen == [["ant", "zebra"]] * 2
+
+
+def found_by(discover, identity: str = "") -> Plugin:
+    return Plugin("a", "A", Config, lambda config: config, discover=discover, identity=identity)
+
+
+def test_looking_for_devices_says_what_is_attached():
+    one = Found("123", "Camera 5", {"serial": "123"}, "on USB 3.2")
+    assert found_by(lambda: [one]).look() == (one,)
+    assert found_by(lambda: []).look() == ()
+
+
+def test_looking_never_raises_and_tells_a_failed_search_from_an_empty_one(caplog):
+    def broken():
+        raise OSError("the bus is on fire")
+
+    assert found_by(broken).look() is None
+    assert "the bus is on fire" in caplog.text
+    assert found_by(None).look() is None
+    absent = Plugin("b", "B", Config, lambda config: config, "no_such_module_at_all", discover=broken)
+    assert absent.look() is None
+
+
+def test_a_search_that_hangs_is_left_behind_and_does_not_hold_up_the_others():
+    release = threading.Event()
+    kinds = [
+        Plugin(f"slow{i}", "S", Config, lambda config: config, discover=lambda: [Found("x", "X")][: release.wait(30)])
+        for i in range(4)
+    ]
+    quick = found_by(lambda: [Found("q", "Quick")])
+    start = time.monotonic()
+    answers = look_all([*kinds, quick], timeout_s=0.2)
+    assert time.monotonic() - start < 2.0
+    release.set()
+    assert answers["a"] == (Found("q", "Quick"),)
+    assert all(answers[plugin.kind] is None for plugin in kinds)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import pytest
 
 from hardware.arm import ARMS
 from hardware.camera import CAMERAS
 from hardware.teleop import TELEOPS
 from storage.layout import Home
 from tests.services.learnable import write_reach
-from workbench.services.devices import examine_all, list_devices
+from workbench.core.registry import Found, Plugin
+from workbench.services.devices import Device, examine_all, list_devices
 from workbench.services.settings import CameraSettings, simulated_settings
 
 
@@ -43,3 +47,45 @@ def test_the_examination_finds_and_mends_an_interrupted_take(tmp_path: Path) -> 
     clean = examine_all(home.path, fix=False)
     assert clean["ok"] is True
     assert {check["name"] for check in clean["checks"]} >= {"python", "rendering", "free disk", "display"}
+
+
+@dataclass(frozen=True)
+class PeriscopeConfig:
+    name: str = ""
+    serial: str = ""
+
+
+def periscopes(*serials: str) -> Plugin[object]:
+    found = [Found(serial, "Periscope", {"serial": serial}, "on USB 3.2") for serial in serials]
+    return Plugin("periscope", "Periscope", PeriscopeConfig, PeriscopeConfig, discover=lambda: found, identity="serial")
+
+
+def listed_with(plugin: Plugin[object], monkeypatch: pytest.MonkeyPatch, *chosen: str) -> list[Device]:
+    monkeypatch.setattr("workbench.services.devices.CAMERAS.all", lambda: {"periscope": plugin})
+    cameras = tuple(
+        CameraSettings(name=f"left_{serial}", kind="periscope", options={"serial": serial}) for serial in chosen
+    )
+    return list(list_devices(simulated_settings().model_copy(update={"cameras": cameras})).cameras)
+
+
+def test_attached_devices_are_listed_with_the_options_that_choose_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    used, free = listed_with(periscopes("1", "2"), monkeypatch, "1")
+    assert (used.id, used.status, used.chosen) == ("left_1", "attached", True) and "USB 3.2" in used.reason
+    assert (free.id, free.status, free.chosen, free.options) == ("2", "attached", False, {"serial": "2"})
+
+
+def test_a_chosen_device_that_the_search_did_not_see_is_missing_and_says_what_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone, other = listed_with(periscopes("2"), monkeypatch, "1")
+    assert (gone.status, gone.chosen) == ("missing", True)
+    assert "serial 1" in gone.reason and "Periscope 2" in gone.reason
+    assert (other.id, other.status) == ("2", "attached")
+
+
+def test_a_search_that_failed_does_not_make_a_chosen_device_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> list[Found]:
+        raise OSError("no bus")
+
+    (chosen,) = listed_with(replace(periscopes(), discover=broken), monkeypatch, "1")
+    assert chosen.status == "attached"

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import pkgutil
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from workbench.core.errors import NotFoundError, WorkbenchError
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
+LOOK_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One device that is attached now, seen without opening it.
+
+    Attributes:
+        id: what tells it from another of its kind: a serial number, a port, an address.
+        title: what a person reads, for example the model's name.
+        options: the values for the kind's Config that choose this device.
+        reason: how it was found and what is wrong with it, if anything ("on USB 2, use a USB 3 port").
+    """
+
+    id: str
+    title: str
+    options: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +46,10 @@ class Plugin(Generic[T]):
         build: makes the object from a config; imports the vendor package only when it is opened.
         needs: the importable package it cannot work without, or "".
         install: the pip name that provides it.
+        discover: looks for attached devices of this kind without opening or moving any; ask by ``look``. May import
+            the vendor package. None: the kind cannot be searched for.
+        identity: the option that names one device ("serial"). Only where ``discover`` sees every device that could be
+            used, so that a device it does not see is known to be absent.
     """
 
     kind: str
@@ -34,12 +58,52 @@ class Plugin(Generic[T]):
     build: Callable[[Any], T]
     needs: str = ""
     install: str = ""
+    discover: Callable[[], Sequence[Found]] | None = None
+    identity: str = ""
 
     def missing_reason(self) -> str:
         """Why this kind cannot be used here, or "" if it can."""
         if self.needs and importlib.util.find_spec(self.needs) is None:
             return f"needs the Python package '{self.install or self.needs}'"
         return ""
+
+    def look(self, timeout_s: float = LOOK_S) -> tuple[Found, ...] | None:
+        """The devices attached now; None if the kind cannot be searched for or the search failed or took too long.
+
+        Never raises and returns after ``timeout_s`` at the latest: a vendor library that hangs is left behind in its
+        own thread.
+        """
+        if self.discover is None or self.missing_reason():
+            return None
+        found: list[tuple[Found, ...]] = []
+        thread = threading.Thread(
+            target=_look, args=(self.kind, self.discover, found), name=f"look-{self.kind}", daemon=True
+        )
+        thread.start()
+        thread.join(timeout_s)
+        return found[0] if found else None
+
+
+def _look(kind: str, discover: Callable[[], Sequence[Found]], found: list[tuple[Found, ...]]) -> None:
+    try:
+        found.append(tuple(discover()))
+    except Exception as error:  # a vendor library may raise anything; an unfinished search is not the caller's failure
+        _log.warning("looking for %s devices failed: %s", kind, error)
+
+
+def look_all(plugins: Sequence[Plugin[Any]], timeout_s: float = LOOK_S) -> dict[str, tuple[Found, ...] | None]:
+    """What ``look`` says for every kind, asked at the same time: takes ``timeout_s``, however many kinds there are."""
+    answers: dict[str, tuple[Found, ...] | None] = {}
+
+    def ask(plugin: Plugin[Any]) -> None:
+        answers[plugin.kind] = plugin.look(timeout_s)
+
+    threads = [threading.Thread(target=ask, args=(plugin,), daemon=True) for plugin in plugins]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
 
 
 class Registry(Generic[T]):

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from hardware.camera import CAMERAS
 from hardware.teleop import TELEOPS
 from storage.doctor import examine
 from storage.layout import Home
-from workbench.core.registry import Plugin
+from workbench.core.registry import Found, Plugin, look_all
 from workbench.services.machine import machine, versions
 from workbench.services.settings import Settings
 
@@ -41,15 +41,22 @@ class Device:
     Attributes:
         status: ``attached`` (named in the station's settings or found), ``possible`` (the kind works here),
             ``missing`` (something it needs is absent; ``reason`` says what).
+        title: what a person reads.
+        options: for a device that was found: the options that choose it, ready for the station's settings.
+        chosen: True if the station's settings name it.
     """
 
     kind: str
     id: str
     status: str
     reason: str
+    title: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    chosen: bool = False
 
-    def to_json(self) -> dict[str, str]:
-        return {"kind": self.kind, "id": self.id, "status": self.status, "reason": self.reason}
+    def to_json(self) -> dict[str, Any]:
+        plain = {"kind": self.kind, "id": self.id, "status": self.status, "reason": self.reason}
+        return {**plain, "title": self.title, "options": self.options, "chosen": self.chosen}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ class DeviceList:
     arms: tuple[Device, ...]
     teleops: tuple[Device, ...]
 
-    def to_json(self) -> dict[str, list[dict[str, str]]]:
+    def to_json(self) -> dict[str, list[dict[str, Any]]]:
         return {
             "cameras": [device.to_json() for device in self.cameras],
             "arms": [device.to_json() for device in self.arms],
@@ -66,24 +73,70 @@ class DeviceList:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A device of the station's settings."""
+
+    kind: str
+    id: str
+    options: dict[str, Any]
+
+
 def list_devices(settings: Settings) -> DeviceList:
-    """The station's own devices first, then every other kind that is registered. Opens nothing."""
-    cameras = [(camera.kind, camera.name) for camera in settings.cameras]
-    arms = [(settings.arm.kind, str(settings.arm.options.get("address", settings.arm.kind)))] if settings.arm else []
-    teleops = [(settings.teleop.kind, settings.teleop.kind)]
-    return DeviceList(_listed(CAMERAS.all(), cameras), _listed(ARMS.all(), arms), _listed(TELEOPS.all(), teleops))
+    """The station's own devices first, then what else is attached, then every kind that works here.
+
+    Searches the buses for at most about two seconds (never on the window's own thread); opens and moves nothing.
+    """
+    cameras = [_Entry(camera.kind, camera.name, camera.options) for camera in settings.cameras]
+    arm, teleop = settings.arm, settings.teleop
+    arms = [_Entry(arm.kind, str(arm.options.get("address", arm.kind)), arm.options)] if arm else []
+    teleops = [_Entry(teleop.kind, teleop.kind, teleop.options)]
+    groups = ((CAMERAS.all(), cameras), (ARMS.all(), arms), (TELEOPS.all(), teleops))
+    every = [plugin for plugins, _ in groups for plugin in plugins.values()]
+    found = look_all(every)
+    return DeviceList(*(_listed(plugins, chosen, found) for plugins, chosen in groups))
 
 
-def _listed(plugins: dict[str, Plugin[Any]], chosen: list[tuple[str, str]]) -> tuple[Device, ...]:
-    devices = []
-    for kind, name in chosen:
-        reason = plugins[kind].missing_reason() if kind in plugins else "no plug-in of this kind is installed"
-        devices.append(Device(kind, name, "missing" if reason else "attached", reason or "in the station's settings"))
+def _listed(
+    plugins: dict[str, Plugin[Any]], chosen: list[_Entry], found: dict[str, tuple[Found, ...] | None]
+) -> tuple[Device, ...]:
+    devices = [_chosen(plugins.get(entry.kind), entry, found.get(entry.kind)) for entry in chosen]
     for kind, plugin in plugins.items():
-        if kind not in {used for used, _ in chosen}:
+        mine = [entry for entry in chosen if entry.kind == kind]
+        free = [one for one in found.get(kind) or () if not any(_is_same(one, entry) for entry in mine)]
+        devices += [Device(kind, one.id, "attached", one.reason or "found", one.title, one.options) for one in free]
+        if not mine and not free:
             reason = plugin.missing_reason()
-            devices.append(Device(kind, "", "missing" if reason else "possible", reason or plugin.title))
+            status = "missing" if reason else "possible"
+            devices.append(Device(kind, "", status, reason or plugin.title, plugin.title))
     return tuple(devices)
+
+
+def _chosen(plugin: Plugin[Any] | None, entry: _Entry, found: tuple[Found, ...] | None) -> Device:
+    """A device of the settings: missing when its package is, or when a complete search did not see it."""
+    if plugin is None:
+        return Device(entry.kind, entry.id, "missing", "no plug-in of this kind is installed", chosen=True)
+    reason = plugin.missing_reason() or _absence(plugin, entry, found)
+    said = reason or next(
+        (f"in the station's settings; {one.reason or 'found'}" for one in found or () if _is_same(one, entry)),
+        "in the station's settings",
+    )
+    return Device(entry.kind, entry.id, "missing" if reason else "attached", said, plugin.title, entry.options, True)
+
+
+def _absence(plugin: Plugin[Any], entry: _Entry, found: tuple[Found, ...] | None) -> str:
+    """Why a device that the settings name by its identity is known not to be there, or ""."""
+    wanted = str(entry.options.get(plugin.identity, "")) if plugin.identity else ""
+    if found is None or not wanted or any(_is_same(one, entry) for one in found):
+        return ""
+    others = ", ".join(f"{one.title} {one.id}" for one in found)
+    return f"no {plugin.title} with {plugin.identity} {wanted} is attached; attached: {others or 'none'}"
+
+
+def _is_same(one: Found, entry: _Entry) -> bool:
+    """Whether a found device is the one of the settings: every option that both name is equal, and there is one."""
+    shared = one.options.keys() & entry.options.keys()
+    return bool(shared) and all(str(one.options[key]) == str(entry.options[key]) for key in shared)
 
 
 @dataclass(frozen=True, slots=True)
