@@ -163,12 +163,15 @@ class TeleopAction:
         angular_rad: (3,) rotation vector wanted during this tick, base frame.
         gripper: 0 closed .. 1 open.
         engaged: True while the dead-man is held; False means "do not move".
+        joints_rad: (N,) joint positions wanted instead of the two moves, from a device built like the arm; None for a
+            device that asks for moves.
     """
 
     linear_m: NDArray[np.float64]
     angular_rad: NDArray[np.float64]
     gripper: float
     engaged: bool = True
+    joints_rad: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

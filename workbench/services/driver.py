@@ -17,7 +17,17 @@ from workbench.core.errors import DeviceError, StateError
 from workbench.core.events import DriverChanged
 from workbench.core.ring import Ring
 from workbench.core.states import DRIVER, DriverState, StateMachine
-from workbench.core.types import ActionChunk, ArmCommand, ArmState, Authority, Pose, StreamSpec, arm_axes, arm_vector
+from workbench.core.types import (
+    ActionChunk,
+    ArmCommand,
+    ArmState,
+    Authority,
+    Pose,
+    StreamSpec,
+    TeleopAction,
+    arm_axes,
+    arm_vector,
+)
 from workbench.services.inference import ChunkPlayer, pose_target
 
 PARK_SPEED_RAD_S = 0.6
@@ -194,7 +204,7 @@ class Driver:
     def _decide(self, state: ArmState, now_ns: int) -> ArmCommand | None:
         """The joint target that whoever has authority wants, or None for hold."""
         if self._target is None:
-            self._target = pose_target(state.pose, state.gripper)
+            self._target = self._standing(state)
         if self.state is DriverState.PARKED and self._reason == "parked":
             return self._step_home(state, now_ns)
         if self.state is DriverState.DRIVING:
@@ -221,18 +231,22 @@ class Driver:
         return self._joint_command(target, state, now_ns) if target is not None else None
 
     def _operator_wants(self, state: ArmState, now_ns: int) -> ArmCommand | None:
+        """The operator's wish, or None when the hand lets go: the guard brakes, and nothing is caught up later."""
         action = self._teleop.read(state, now_ns, self._period_s) if self._teleop else None
-        if self._target is None or (action is not None and not np.all(np.isfinite(action.linear_m))):
+        if self._target is None or action is None or not (action.engaged and _finite(action)):
+            self._target = None
             return None
-        if action is not None and action.engaged:
-            target = self._target.copy()
-            target[:3] += action.linear_m
-            target[3:7] = _turned(target[3:7], action.angular_rad)
-            target[7] = action.gripper
-            if self._limits is not None:
-                target[:3] = np.clip(target[:3], self._limits.workspace_min_m, self._limits.workspace_max_m)
-            self._target = target
-        return self._joint_command(self._target, state, now_ns)
+        if action.joints_rad is not None:
+            self._target = None  # the next move starts from where the joints have led
+            return ArmCommand(action.joints_rad, float(action.gripper), now_ns + int(3e9 * self._period_s))
+        target = self._target.copy()
+        target[:3] += action.linear_m
+        target[3:7] = _turned(target[3:7], action.angular_rad)
+        target[7] = action.gripper
+        if self._limits is not None:
+            target[:3] = np.clip(target[:3], self._limits.workspace_min_m, self._limits.workspace_max_m)
+        self._target = target
+        return self._joint_command(target, state, now_ns)
 
     def _supervision_problem(self, now_ns: int) -> str:
         if self._beat_ns is not None and now_ns - self._beat_ns > HEARTBEAT_S * 1e9:
@@ -246,6 +260,13 @@ class Driver:
         seed = self._memory.joints_rad if self._memory is not None else state.joints_rad
         joints = self._kinematics.solve(seed, target[:3], target[3:7])
         return ArmCommand(joints, float(target[7]), now_ns + int(3e9 * self._period_s))
+
+    def _standing(self, state: ArmState) -> NDArray[np.float64]:
+        """Where a motion starts: the last allowed command, so that an arm that sags a little does not creep."""
+        if self._memory is None:
+            return pose_target(state.pose, state.gripper)
+        position_m, quaternion = self._kinematics.pose(self._memory.joints_rad)
+        return pose_target(Pose(position_m, quaternion), self._memory.gripper)
 
     def _step_home(self, state: ArmState, now_ns: int) -> ArmCommand:
         seed = self._memory.joints_rad if self._memory is not None else state.joints_rad
@@ -296,6 +317,12 @@ class Driver:
             if state is not DriverState.CORRECTING:
                 self._teleop = None
         self._publish(DriverChanged(state, reason))
+
+
+def _finite(action: TeleopAction) -> bool:
+    """Whether every number that would be followed is one."""
+    moves = (action.linear_m, action.angular_rad) if action.joints_rad is None else (action.joints_rad,)
+    return bool(np.isfinite(action.gripper)) and all(bool(np.all(np.isfinite(move))) for move in moves)
 
 
 def _turned(quaternion_wxyz: NDArray[np.float64], rotation_rad: NDArray[np.float64]) -> NDArray[np.float64]:
