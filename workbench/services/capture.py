@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hardware import playback
 from hardware.camera import CAMERAS, Camera, CameraInfo, CameraShot
 from storage.episode import StoreSettings
 from storage.layout import Home
@@ -21,6 +22,9 @@ from workbench.core.ring import Ring
 from workbench.core.types import EpisodeKind, Outcome, TakeInfo
 from workbench.services.recorder import Recorder
 from workbench.services.settings import Settings
+from workbench.services.take_source import TakeSource
+
+playback.register(TakeSource.accepts, TakeSource)  # cameras can show takes, though devices know nothing of storage
 
 _log = logging.getLogger(__name__)
 _READ_TIMEOUT_S = 1.0
