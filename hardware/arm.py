@@ -27,6 +27,11 @@ class Limits:
         gripper_speed_s: largest gripper change per second (1 = fully open to closed).
         jump_rad: a wanted joint position further than this from the measured one is refused.
         state_age_s: an older measured state means hold.
+        table_z_m: height of the table plane that no part of the arm may go below; None: only the box's floor counts.
+        self_clearance_m: distance that parts of the arm keep from each other; None: not watched.
+        obstacle_spheres_m: things that stand still, each x y z radius in the base frame; None: there are none.
+        obstacle_boxes_m: the same as boxes, each x y z of the lower corner and of the upper one.
+        effort_max: (N,) largest motor effort in the arm's own unit while it goes home; None: not watched.
     """
 
     joint_min_rad: tuple[float, ...]
@@ -39,6 +44,11 @@ class Limits:
     gripper_speed_s: float
     jump_rad: float
     state_age_s: float
+    table_z_m: float | None = None
+    self_clearance_m: float | None = None
+    obstacle_spheres_m: tuple[tuple[float, float, float, float], ...] | None = None
+    obstacle_boxes_m: tuple[tuple[float, float, float, float, float, float], ...] | None = None
+    effort_max: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         vectors = (self.joint_min_rad, self.joint_max_rad, self.joint_speed_rad_s, self.joint_acceleration_rad_s2)
@@ -52,6 +62,21 @@ class Limits:
         positive = np.concatenate([self.joint_speed_rad_s, self.joint_acceleration_rad_s2, scalars])
         if not (np.all(np.isfinite(positive)) and np.all(positive > 0)):
             raise WorkbenchError("speed, acceleration and age limits must be positive numbers")
+        self._check_scene()
+
+    def _check_scene(self) -> None:
+        spheres, boxes = self.obstacle_spheres_m or (), self.obstacle_boxes_m or ()
+        numbers = [self.table_z_m or 0.0, self.self_clearance_m or 0.0, *(v for row in (*spheres, *boxes) for v in row)]
+        if not np.all(np.isfinite(numbers)) or (self.self_clearance_m or 0.0) < 0:
+            raise WorkbenchError(
+                "the table, clearance and obstacles must be finite numbers, the clearance not negative"
+            )
+        if any(row[3] <= 0 for row in spheres) or any(row[k] >= row[k + 3] for row in boxes for k in range(3)):
+            raise WorkbenchError("an obstacle has no size", "Give a radius, or a lower corner below the upper one")
+        if self.effort_max is not None and (
+            len(self.effort_max) != len(self.joint_min_rad) or not np.all(np.array(self.effort_max) > 0)
+        ):
+            raise WorkbenchError("effort_max needs one positive number per joint")
 
 
 class Kinematics(Protocol):
@@ -64,6 +89,26 @@ class Kinematics(Protocol):
         self, seed_rad: NDArray[np.float64], position_m: NDArray[np.float64], quaternion_wxyz: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """Joint positions that bring the tool closest to the wanted pose, starting from ``seed_rad``. Always finite."""
+
+
+class BodyKinematics(Protocol):
+    """What kinematics that know the arm's shape have besides; without it only the tool point is kept out of things.
+
+    Attributes:
+        radii_m: (S,) radii of the spheres that cover the arm.
+        pairs: (P, 2) indices of spheres that must not meet.
+    """
+
+    radii_m: NDArray[np.float64]
+    pairs: NDArray[np.int64]
+
+    def path(
+        self, joints_KN: NDArray[np.float64], body: bool = True
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Along K joint positions: (K, 3) tool positions and (K, S, 3) sphere centres, m, base frame.
+
+        With ``body`` false only the tool is wanted, and S = 0.
+        """
 
 
 class Arm(Protocol):

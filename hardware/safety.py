@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware.arm import Kinematics, Limits
+from hardware.braking import BRAKING_SLACK, Bounds, Stopping, bounds_of, stopping_speed
 from workbench.core.errors import DeviceError
 from workbench.core.types import ArmCommand, ArmState
 
@@ -39,13 +39,17 @@ class GuardReason(StrEnum):
     WORKSPACE = "workspace"
     TOOL_SPEED = "tool speed"
     GRIPPER_SPEED = "gripper speed"
+    TABLE = "the arm would touch the table"
+    COLLISION = "the arm would touch a thing or itself"
+    CONTACT = "something is in the way"
 
     @property
     def bit(self) -> int:
         """One bit of the ``guard`` stream."""
-        return 1 << list(GuardReason).index(self)
+        return _BITS[self]
 
 
+_BITS = {reason: 1 << number for number, reason in enumerate(GuardReason)}
 REFUSALS = frozenset(list(GuardReason)[: list(GuardReason).index(GuardReason.JUMP) + 1])
 
 
@@ -77,24 +81,6 @@ class Verdict:
         return sum(GuardReason(reason).bit for reason in self.reasons)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bounds:
-    """``Limits`` as arrays."""
-
-    low: Vector
-    high: Vector
-    speed: Vector
-    acceleration: Vector
-    box_low: Vector
-    box_high: Vector
-
-
-@lru_cache(maxsize=8)
-def _bounds(limits: Limits) -> _Bounds:
-    lists = (limits.joint_min_rad, limits.joint_max_rad, limits.joint_speed_rad_s, limits.joint_acceleration_rad_s2)
-    return _Bounds(*(np.array(values, float) for values in (*lists, limits.workspace_min_m, limits.workspace_max_m)))
-
-
 def guard(
     state: ArmState,
     wanted: ArmCommand | None,
@@ -107,7 +93,8 @@ def guard(
     """Decide what may be sent during the tick that starts at ``now_ns`` and lasts ``period_s``.
 
     A missing, expired or malformed command, a stale or malformed state and a jump make the arm brake and hold. Anything
-    else is followed as far as positions, speeds, accelerations, the workspace box and the tool speed allow.
+    else is followed as far as positions, speeds, accelerations, the workspace box, the tool speed, the table and things
+    in the scene allow.
 
     Args:
         memory: the previous verdict's memory, or None on the first tick (motion then starts from the measured joints).
@@ -115,30 +102,28 @@ def guard(
     Raises:
         DeviceError: there is neither a memory nor a usable state, so even "hold" has no meaning.
     """
-    bounds = _bounds(limits)
+    bounds = bounds_of(limits)
     reasons: set[GuardReason] = set()
     last = _starting_point(state, memory, limits, bounds, now_ns, reasons)
+    stopping = Stopping(last.joints_rad, bounds, kinematics, period_s)
     goal = _accepted(state, wanted, limits, bounds, now_ns, reasons)
     if goal is None or wanted is None:
-        velocity = brake(last.velocities_rad_s, bounds.acceleration, period_s)
+        velocity = stopping.brake(last.velocities_rad_s)
         gripper, expires_ns = last.gripper, now_ns + _HOLD_NS
     else:
         goal = _inside(goal, bounds, kinematics, reasons)
         velocity = _towards(goal, last, limits, bounds, kinematics, period_s, reasons)
         gripper, expires_ns = _gripper(wanted.gripper, last.gripper, limits, period_s, reasons), wanted.expires_ns
-    velocity = _stoppable(velocity, last, limits, bounds, kinematics, period_s, reasons)
-    joints = last.joints_rad + velocity * period_s
+    velocity = _stoppable(velocity, last, stopping, reasons)
+    joints = _on_the_limit(last.joints_rad + velocity * period_s, bounds)
     ordered = tuple(reason.value for reason in GuardReason if reason in reasons)
     return Verdict(ArmCommand(joints, gripper, expires_ns), GuardMemory(joints, velocity, gripper), ordered)
 
 
-def brake(velocity: Vector, acceleration: Vector, period_s: float) -> Vector:
-    """The next tick's speed when stopping as fast as allowed, all joints in proportion. (N,) rad/s.
-
-    With n = ceil(max |v| / (a T)) ticks to go, every tick takes off 1/n; applied to its own result, n falls by one.
-    """
-    ticks = np.ceil(float(np.max(np.abs(velocity) / (acceleration * period_s))) - 1e-9)
-    return velocity * (1.0 - 1.0 / ticks) if ticks > 1 else np.zeros_like(velocity)
+def _on_the_limit(joints: Vector, bounds: Bounds) -> Vector:
+    """Joints that rounding has carried past their limit put back on it; those that are truly outside stay."""
+    inside = np.clip(joints, bounds.low, bounds.high)
+    return np.where(np.abs(inside - joints) <= 2 * BRAKING_SLACK, inside, joints)
 
 
 def _usable(state: ArmState, joints: int) -> bool:
@@ -150,7 +135,7 @@ def _starting_point(
     state: ArmState,
     memory: GuardMemory | None,
     limits: Limits,
-    bounds: _Bounds,
+    bounds: Bounds,
     now_ns: int,
     reasons: set[GuardReason],
 ) -> GuardMemory:
@@ -176,7 +161,7 @@ def _accepted(
     state: ArmState,
     wanted: ArmCommand | None,
     limits: Limits,
-    bounds: _Bounds,
+    bounds: Bounds,
     now_ns: int,
     reasons: set[GuardReason],
 ) -> Vector | None:
@@ -200,7 +185,12 @@ def _accepted(
     return clipped
 
 
-def _inside(goal: Vector, bounds: _Bounds, kinematics: Kinematics, reasons: set[GuardReason]) -> Vector:
+def needs_body(limits: Limits) -> bool:
+    """True if these limits can only be kept by an arm whose shape is known (``BodyKinematics``)."""
+    return bounds_of(limits).scene.needs_body
+
+
+def _inside(goal: Vector, bounds: Bounds, kinematics: Kinematics, reasons: set[GuardReason]) -> Vector:
     """Move a goal whose tool would leave the workspace onto its wall, so that the arm can slide along it."""
     position, quaternion = kinematics.pose(goal)
     nearest = np.clip(position, bounds.box_low + _WALL_M, bounds.box_high - _WALL_M)
@@ -214,7 +204,7 @@ def _towards(
     goal: Vector,
     last: GuardMemory,
     limits: Limits,
-    bounds: _Bounds,
+    bounds: Bounds,
     kinematics: Kinematics,
     period_s: float,
     reasons: set[GuardReason],
@@ -222,7 +212,7 @@ def _towards(
     """The speed that leads straight to the goal, slow enough to stop there, within speed and acceleration."""
     way = goal - last.joints_rad
     length = np.abs(way)
-    stopping = _stopping_speed(length, bounds.acceleration, period_s)
+    stopping = stopping_speed(length, bounds.acceleration, period_s)
     share = np.where(length > 1e-12, stopping / np.maximum(length, 1e-12), np.inf)
     wanted = way * min(1.0 / period_s, float(np.min(share)))
     excess = float(np.max(np.abs(wanted) / bounds.speed))
@@ -235,16 +225,6 @@ def _towards(
     if excess > 1.0 + 1e-9:
         reasons.add(GuardReason.JOINT_ACCELERATION)
     return last.velocities_rad_s + change / max(1.0, excess)
-
-
-def _stopping_speed(distance: Vector, acceleration: Vector, period_s: float) -> Vector:
-    """The largest speed from which braking by a T every tick, this tick included, ends within ``distance``.
-
-    Stopping from v takes T ((n + 1) v - a T n (n + 1) / 2) with n = floor(v / (a T)); solved for v.
-    """
-    unit = acceleration * period_s**2
-    ticks = np.floor((np.sqrt(1.0 + 8.0 * distance / unit) - 1.0) / 2.0)
-    return (distance / period_s + acceleration * period_s * ticks * (ticks + 1.0) / 2.0) / (ticks + 1.0)
 
 
 def _slower_tool(
@@ -272,71 +252,24 @@ def _gripper(wanted: float, last: float, limits: Limits, period_s: float, reason
     return last + min(step, max(-step, goal - last))
 
 
-def _stoppable(
-    velocity: Vector,
-    last: GuardMemory,
-    limits: Limits,
-    bounds: _Bounds,
-    kinematics: Kinematics,
-    period_s: float,
-    reasons: set[GuardReason],
-) -> Vector:
+def _stoppable(velocity: Vector, last: GuardMemory, stopping: Stopping, reasons: set[GuardReason]) -> Vector:
     """The wanted speed if braking after it stays within every limit, else the largest safe share of it.
 
     The other end of the mixture is braking now, which the previous tick has shown to be safe.
     """
-    start, _ = kinematics.pose(last.joints_rad)
-
-    def safe(candidate: Vector) -> GuardReason | None:
-        return _obstacle(candidate, last.joints_rad, start, limits, bounds, kinematics, period_s)
-
-    obstacle = safe(velocity)
-    if obstacle is None:
+    broken = stopping.broken_limit(velocity)
+    if not broken:
         return velocity
-    reasons.add(obstacle)
-    braking = brake(last.velocities_rad_s, bounds.acceleration, period_s)
-    if safe(braking) is not None:
+    reasons.add(GuardReason[broken])
+    braking = stopping.brake(last.velocities_rad_s)
+    if stopping.broken_limit(braking, BRAKING_SLACK):
         return np.zeros_like(velocity)  # the period has changed or the limits have: stopping dead is what is left
     low, high, best = 0.0, 1.0, braking
     for _ in range(_TRIES):
         share = (low + high) / 2
         mixture = braking + share * (velocity - braking)
-        if safe(mixture) is None:
-            low, best = share, mixture
-        else:
+        if stopping.broken_limit(mixture):
             high = share
+        else:
+            low, best = share, mixture
     return best
-
-
-def _obstacle(
-    velocity: Vector,
-    joints: Vector,
-    tool: Vector,
-    limits: Limits,
-    bounds: _Bounds,
-    kinematics: Kinematics,
-    period_s: float,
-) -> GuardReason | None:
-    """The first limit broken by one tick at ``velocity`` and braking afterwards; None when there is none.
-
-    An arm that starts outside of a limit may move, but not further out.
-    """
-    reach = limits.tool_speed_m_s * period_s
-    out_joints, out_tool = _outside(joints, bounds.low, bounds.high), _outside(tool, bounds.box_low, bounds.box_high)
-    while np.any(velocity):
-        joints = joints + velocity * period_s
-        further, out_joints = out_joints, _outside(joints, bounds.low, bounds.high)
-        if np.any(out_joints > further):
-            return GuardReason.JOINT_POSITION
-        before, (tool, _) = tool, kinematics.pose(joints)
-        further, out_tool = out_tool, _outside(tool, bounds.box_low, bounds.box_high)
-        if np.any(out_tool > further):
-            return GuardReason.WORKSPACE
-        if float(np.linalg.norm(tool - before)) > reach:
-            return GuardReason.TOOL_SPEED
-        velocity = brake(velocity, bounds.acceleration, period_s)
-    return None
-
-
-def _outside(value: Vector, low: Vector, high: Vector) -> Vector:
-    return np.maximum(0.0, np.maximum(low - value, value - high))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hardware.safety import REFUSALS, GuardReason, brake, guard
+from hardware.braking import brake
+from hardware.safety import REFUSALS, GuardReason, guard
 from tests.hardware.planar import LIMITS, PERIOD_S, START_RAD, PlanarArm, command, state
 from workbench.core.errors import DeviceError
 from workbench.core.types import ArmCommand

@@ -44,7 +44,7 @@ class TeleopSettings(_Part):
 
 
 class LimitSettings(_Part):
-    """See hardware.arm.Limits; no field has a default."""
+    """See hardware.arm.Limits; what every station must state has no default."""
 
     joint_min_rad: tuple[float, ...]
     joint_max_rad: tuple[float, ...]
@@ -56,6 +56,11 @@ class LimitSettings(_Part):
     gripper_speed_s: float
     jump_rad: float
     state_age_s: float
+    table_z_m: float | None = None
+    self_clearance_m: float | None = None
+    obstacle_spheres_m: tuple[tuple[float, float, float, float], ...] | None = None
+    obstacle_boxes_m: tuple[tuple[float, float, float, float, float, float], ...] | None = None
+    effort_max: tuple[float, ...] | None = None
 
     def limits(self) -> Limits:
         """The guard's own type, checked."""
