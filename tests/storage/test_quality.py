@@ -202,8 +202,9 @@ def test_a_damaged_part_is_named_and_the_rest_still_measured(home):
         quality = assess(episode)
     assert Flag.UNREADABLE in quality.flags and FRONT.name in sentence(quality, Flag.UNREADABLE)
     assert quality.figures["lag_s"] == pytest.approx(0, abs=1e-3)
-    (episode.folder / "zarr.json").write_text("{")
-    broken = assess_at(episode.folder)
+    hollow = home.sealed("0" * 32)
+    hollow.mkdir()
+    broken = assess_at(hollow)
     assert broken.flags == (Flag.UNREADABLE,) and "manifest" in broken.remarks[0].sentence
 
 

@@ -15,8 +15,10 @@ from workbench.core.events import Failed, RecorderChanged, TakeDiscarded, TakeSe
 from workbench.core.ring import Ring
 from workbench.core.states import RECORDER, RecorderState, StateMachine
 from workbench.core.types import Outcome, TakeInfo
+from workbench.services.disk_room import LEAST_MINUTES, Room, estimate_bytes_per_s
 
 _POLL_S = 0.002
+_LOOK_AT_DISK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Recorder:
         self._next: dict[str, int] = {}
         self._gaps = 0
         self._started_ns = 0
+        self._bytes_per_s = 0.0
         self._error = ""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -77,7 +80,12 @@ class Recorder:
         )
 
     def start(self, info: TakeInfo, rings: Mapping[str, Ring]) -> str:
-        """Begin a take with everything the rings receive from now on. Returns the episode's id."""
+        """Begin a take with everything the rings receive from now on. Returns the episode's id.
+
+        WorkbenchError if the disk would be full within a minute.
+        """
+        self._bytes_per_s = estimate_bytes_per_s((ring.spec for ring in rings.values()), self._store.color_codec)
+        self._refuse_full_disk()
         if self.state is RecorderState.FAULTED:
             self._machine.to(RecorderState.IDLE)
         self._machine.to(RecorderState.ARMED)
@@ -112,8 +120,7 @@ class Recorder:
             raise self._fault(error) from error
         self._clear()
         self._machine.to(RecorderState.IDLE)
-        frames = sum(n for name, n in manifest.counts.items() if ".images." in name)
-        self._publish(TakeSealed(manifest.id, frames, manifest.duration_s))
+        self._announce_sealed(manifest)
         return manifest
 
     def discard(self) -> None:
@@ -133,22 +140,59 @@ class Recorder:
         if self.state is not RecorderState.RECORDING or self._writer is None:
             hint = self._error or "Start a take first"
             raise StateError("no take is being recorded", hint)
+        thread = self._thread
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        if thread is not None:
+            thread.join()
         if self._error:
-            raise StateError("the take has failed", self._error)
+            word = "failed" if self.state is RecorderState.FAULTED else "ended by itself and is kept"
+            raise StateError(f"the take has {word}", self._error)
         return self._writer
 
     def _follow(self) -> None:
         """The thread: take new items until told to stop, then what is left."""
         try:
+            look_s = 0.0
             while not self._stop.is_set():
                 if not self._take_new():
                     self._stop.wait(_POLL_S)
+                if time.monotonic() >= look_s:
+                    look_s = time.monotonic() + _LOOK_AT_DISK_S
+                    room = self._room()
+                    if room is not None and room.is_nearly_full:
+                        return self._seal_early(room)
             self._take_new()
         except Exception as error:
             self._fault(error)
+
+    def _room(self) -> Room | None:
+        """What is left on the disk, or None where even that cannot be asked: writing will say why."""
+        try:
+            return Room(self._home.free_bytes(), self._bytes_per_s)
+        except OSError:
+            return None
+
+    def _refuse_full_disk(self) -> None:
+        room = self._room()
+        if room is not None and room.minutes < LEAST_MINUTES:
+            raise WorkbenchError(
+                f"the disk of {self._home.path} is full in less than a minute of recording ({room.words()})",
+                "Free space on it, purge the trash, or choose another data folder with --home",
+            )
+
+    def _seal_early(self, room: Room) -> None:
+        """The following thread's own end of a take, while the disk still has room for rows, hash and manifest."""
+        writer = self._writer
+        if writer is None:
+            return
+        reason = f"the disk is nearly full ({room.words()}); the take was ended and sealed. Free space on it"
+        self._error = reason
+        self._machine.to(RecorderState.SEALING)
+        manifest = writer.seal(extra={"ended_by": reason})
+        self._clear()
+        self._machine.to(RecorderState.IDLE)
+        self._announce_sealed(manifest)
+        self._publish(Failed("recorder", reason))
 
     def _take_new(self) -> int:
         return sum(self._take_from(name, ring) for name, ring in self._rings.items())
@@ -188,6 +232,10 @@ class Recorder:
 
     def _clear(self) -> None:
         self._writer, self._info, self._thread = None, None, None
+
+    def _announce_sealed(self, manifest: Manifest) -> None:
+        frames = sum(n for name, n in manifest.counts.items() if ".images." in name)
+        self._publish(TakeSealed(manifest.id, frames, manifest.duration_s))
 
     def _announce(self, _: RecorderState, after: RecorderState) -> None:
         self._publish(RecorderChanged(after, self._writer.episode_id if self._writer else ""))
