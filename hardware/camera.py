@@ -20,6 +20,12 @@ class CameraInfo:
         clock_domain: ``hardware``, ``global``, ``system`` or ``simulated``: what ``t_device_ns`` means.
         intrinsics: per stream suffix (``color``, ``depth``): width, height, fx, fy, cx, cy, model, coeffs.
         pose: camera in the arm's base frame, 4x4 nested lists, or None when uncalibrated.
+        title: the model's name.
+        firmware, usb: the device's own words, "" where there are none.
+        extrinsics: how one sensor sees another, by name (``depth_to_color``): ``rotation`` (3x3 nested lists, rows) and
+            ``translation_m``.
+        settings: exposure, gain and the like as read back from the device, per sensor.
+        warnings: what a person should know before recording ("connected by USB 2.1 ...").
     """
 
     kind: str
@@ -27,20 +33,40 @@ class CameraInfo:
     clock_domain: str
     intrinsics: dict[str, dict[str, Any]] = field(default_factory=dict)
     pose: list[list[float]] | None = None
+    title: str = ""
+    firmware: str = ""
+    usb: str = ""
+    extrinsics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Number and times of one stream's item, where they differ from the exposure's own."""
+
+    sequence: int
+    t_device_ns: int
+    t_host_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class CameraShot:
-    """One exposure: every picture of it shares sequence and times.
+    """One exposure: every picture of it shares sequence and times, unless ``stamps`` says otherwise.
 
     Attributes:
-        images: by stream name, for example ``observation.images.front`` and ``observation.depth.front``.
+        images: by stream name, for example ``observation.images.front`` and ``observation.depth.front``. A stream whose
+            picture is missing this time is left out; a camera may also deliver vectors (``camera.front.metadata``).
+        stamps: by stream name, for a sensor that numbers and times its pictures by itself.
+        note: something a person should know that happened while streaming, "" almost always.
     """
 
     sequence: int
     t_device_ns: int
     t_host_ns: int
     images: dict[str, NDArray[Any]]
+    stamps: dict[str, Stamp] = field(default_factory=dict)
+    note: str = ""
 
 
 class Camera(Protocol):

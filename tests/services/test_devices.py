@@ -27,7 +27,7 @@ def test_every_registered_kind_is_listed_with_its_true_status() -> None:
             absent = bool(needs) and importlib.util.find_spec(needs) is None
             assert (device.status == "missing") == absent
             assert device.reason
-    assert [device.id for device in listed.cameras if device.status == "attached"] == ["front", "wrist"]
+    assert [device.id for device in listed.cameras if device.chosen] == ["front", "wrist"]
 
 
 def test_a_camera_kind_that_no_plug_in_provides_is_missing_not_an_error() -> None:
