@@ -11,11 +11,12 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hardware.arm import Limits
 from hardware.sim.limits import DEFAULT_LIMITS
 from hardware.sim.tasks import TASKS
+from storage.quality_thresholds import Thresholds
 from workbench.core.errors import NotFoundError, WorkbenchError
 
 FILE_NAME = "station.toml"
@@ -83,6 +84,13 @@ class RecordSettings(_Part):
     rows_hz: float = Field(default=30.0, gt=0, le=1000)
 
 
+class UpkeepSettings(_Part):
+    """What is done with sealed takes in the background while the window is open."""
+
+    assess: bool = True
+    archive: bool = False
+
+
 class Settings(_Part):
     """The whole station."""
 
@@ -97,6 +105,21 @@ class Settings(_Part):
     control_hz: float = Field(default=100.0, gt=0, le=1000)
     tasks: tuple[TaskSettings, ...] = ()
     record: RecordSettings = RecordSettings()
+    upkeep: UpkeepSettings = UpkeepSettings()
+    quality: dict[str, float] = {}
+
+    @field_validator("quality")
+    @classmethod
+    def _known_thresholds(cls, changes: dict[str, float]) -> dict[str, float]:
+        try:
+            Thresholds.with_changes(changes)
+        except NotFoundError as error:
+            raise ValueError(str(error)) from error
+        return changes
+
+    def thresholds(self) -> Thresholds:
+        """From which figure on a take is flagged; the section ``[quality]`` changes single ones."""
+        return Thresholds.with_changes(self.quality)
 
     def instruction(self, task: str) -> str:
         """The sentence of a task; NotFoundError with the nearest name if there is none."""
