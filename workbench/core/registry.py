@@ -140,7 +140,9 @@ class Registry(Generic[T]):
         plugin = self.get(kind)
         reason = plugin.missing_reason()
         if reason:
-            raise WorkbenchError(f"the {self._noun} '{kind}' {reason}", f"Run: pip install {plugin.install}")
+            absent = plugin.needs and importlib.util.find_spec(plugin.needs) is None
+            hint = f"Run: pip install {plugin.install}" if absent else ""  # else the reason itself says what to do
+            raise WorkbenchError(f"the {self._noun} '{kind}' {reason}", hint)
         try:
             config = plugin.config(**values)
         except TypeError as error:
