@@ -31,6 +31,14 @@ class DriverChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class StopCleared:
+    """A person has said that the arm may move again."""
+
+    operator: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrialScored:
     task: str
     success: bool
@@ -50,6 +58,15 @@ class JobProgressed:
 @dataclass(frozen=True, slots=True)
 class LibraryChanged:
     episode_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepProgressed:
+    """Background work on sealed takes: ``chore`` has done ``done`` of ``total`` that were due when it began."""
+
+    chore: str
+    done: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -106,7 +106,7 @@ class Settings(_Part):
     tasks: tuple[TaskSettings, ...] = ()
     record: RecordSettings = RecordSettings()
     upkeep: UpkeepSettings = UpkeepSettings()
-    quality: dict[str, float] = {}
+    quality: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
 
     @field_validator("quality")
     @classmethod
