@@ -43,10 +43,15 @@ class Pacer:
     """Keeps a loop at a fixed rate on the monotonic clock and measures how late it was.
 
     A tick that starts late does not shift later ones; whole missed periods are skipped and counted.
+
+    Args:
+        spin_s: the last stretch before a tick is waited for awake, because the system wakes sleepers a little late.
+            A loop that spins looks at ``stop`` once per tick only.
     """
 
-    def __init__(self, rate_hz: float) -> None:
+    def __init__(self, rate_hz: float, spin_s: float = 0.0) -> None:
         self.period_ns = round(1e9 / rate_hz)
+        self._spin_ns = round(1e9 * spin_s)
         self.missed = 0
         self.lateness_ms: list[float] = []
         self._due_ns = time.monotonic_ns()
@@ -54,12 +59,14 @@ class Pacer:
     def wait(self, stop: threading.Event | None = None) -> bool:
         """Sleep until the next tick. Returns False at once when ``stop`` is set."""
         self._due_ns += self.period_ns
-        left_s = (self._due_ns - time.monotonic_ns()) / 1e9
+        left_s = (self._due_ns - self._spin_ns - time.monotonic_ns()) / 1e9
         if left_s > 0:
-            if stop is not None and stop.wait(left_s):
+            if stop is not None and not self._spin_ns and stop.wait(left_s):
                 return False
-            if stop is None:
+            if stop is None or self._spin_ns:
                 time.sleep(left_s)
+        while self._spin_ns and time.monotonic_ns() < self._due_ns:
+            pass
         late_ns = time.monotonic_ns() - self._due_ns
         self.lateness_ms.append(late_ns / 1e6)
         if len(self.lateness_ms) > 100_000:

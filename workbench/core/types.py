@@ -130,6 +130,7 @@ class ArmState:
         gripper: 0 closed .. 1 open.
         pose: the tool centre point in the base frame.
         mode: the controller's own word ("position", "idle", "fault: ...").
+        effort: (N,) how hard each motor works in the arm's own unit (Nm, A, share of the most), None if not reported.
     """
 
     t_device_ns: int
@@ -139,6 +140,7 @@ class ArmState:
     gripper: float
     pose: Pose
     mode: str = "position"
+    effort: NDArray[np.float64] | None = None
 
     def vector(self) -> NDArray[np.float32]:
         """The ``observation.state`` item; see ``arm_axes``."""

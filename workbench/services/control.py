@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import logging
+import os
+import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,14 +21,21 @@ from hardware.teleop import TELEOPS, Teleop
 from workbench.core.chunks import unpack_chunk
 from workbench.core.clock import MonotonicClock, Pacer
 from workbench.core.errors import WorkbenchError
+from workbench.core.events import DriverChanged
 from workbench.core.link import Handler, Link
 from workbench.core.ring import Ring
+from workbench.core.states import DriverState
 from workbench.core.types import ActionChunk
 from workbench.services.capture import ring_path
 from workbench.services.driver import Driver, DriverStatus, arm_streams
 from workbench.services.settings import Settings
+from workbench.services.stop_log import StopLog
 
 _log = logging.getLogger(__name__)
+SPIN_S = 0.0002
+REST_S = 1.0
+_COLLECT_EVERY = 200  # ticks
+_KEPT = 2000
 
 
 class Control:
@@ -30,13 +43,26 @@ class Control:
 
     Args:
         folder: the station's runtime folder, where the arm's rings are made and the cameras' rings are found.
+        stops: where stops that outlive the program are kept, or None. A stop that nobody has cleared is still in force.
+        own_process: this process has nothing else to do: its garbage collection and priority serve the tick.
     """
 
-    def __init__(self, settings: Settings, folder: Path, publish: Callable[[object], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        publish: Callable[[object], None],
+        stops: StopLog | None = None,
+        own_process: bool = False,
+    ) -> None:
         if settings.arm is None:
             raise WorkbenchError("this station has no arm", "Add [arm] to station.toml")
         self._settings = settings
         self._folder = folder
+        self._publish, self._stops, self._own_process = publish, stops, own_process
+        self._to_log: deque[str] = deque()
+        self._tick_ms: deque[float] = deque(maxlen=_KEPT)
+        self._priority = ""
         self._arm: Arm = ARMS.build(settings.arm.kind, **settings.arm.options)
         self._arm.connect()
         specs = arm_streams(self._arm.joints, settings.control_hz)
@@ -52,10 +78,14 @@ class Control:
             self._rings,
             MonotonicClock(),
             1.0 / settings.control_hz,
-            publish,
+            self._happened,
             self._oldest_picture_ns,
         )
-        self._pacer = Pacer(settings.control_hz)
+        unfinished = stops.open_stop() if stops else None
+        if unfinished is not None:
+            self._driver.stop(f"still stopped since {unfinished.at}: {unfinished.reason}", latched=True)
+            self._to_log.clear()
+        self._pacer = Pacer(settings.control_hz, SPIN_S)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._thread.start()
@@ -71,11 +101,36 @@ class Control:
             "set_keys": self.set_keys,
             "hold": driver.hold,
             "park": driver.park,
-            "stop_arm": driver.stop,
-            "clear_stop": driver.clear_stop,
+            "stop_arm": self.stop_arm,
+            "clear_stop": self.clear_stop,
             "beat": driver.beat,
             "status": self.status,
         }
+
+    def stop_arm(self, reason: str) -> None:
+        """Stop now, until a person clears it, whatever is restarted meanwhile."""
+        self._driver.stop(reason, latched=True)
+        self.write_stops()
+
+    def clear_stop(self, operator: str = "") -> None:
+        """A person's word, with the name of the person."""
+        was_latched = self._driver.latched
+        self._driver.clear_stop(operator)
+        self.write_stops()
+        if was_latched and self._stops is not None:
+            self._stops.cleared(operator)
+
+    def write_stops(self) -> None:
+        """Keep what has been stopped since the last call. Waits for the disk: never in the tick's thread."""
+        while self._to_log:
+            reason = self._to_log.popleft()
+            if self._stops is not None:
+                self._stops.stopped(reason)
+
+    def _happened(self, event: object) -> None:
+        if isinstance(event, DriverChanged) and event.state == DriverState.STOPPED and self._driver.latched:
+            self._to_log.append(event.reason)
+        self._publish(event)
 
     def drive(self, chunks: str, policy_id: str) -> None:
         """Let the policy that writes into the ring ``chunks`` drive."""
@@ -110,26 +165,46 @@ class Control:
 
     def status(self) -> DriverStatus:
         """The driver's status with the tick's lateness."""
-        late = self._pacer.lateness_ms[-2000:]
-        return self._driver.status(lateness_p99_ms=float(np.percentile(late, 99)) if late else 0.0)
+        timing = self.timing()
+        return self._driver.status(lateness_p99_ms=timing["lateness_ms"]["p99"], timing=timing)
+
+    def timing(self) -> dict[str, Any]:
+        """How punctual the last ticks were, how long they worked, and with which priority they run."""
+        return {
+            "lateness_ms": percentiles(self._pacer.lateness_ms[-_KEPT:]),
+            "tick_ms": percentiles(list(self._tick_ms)),
+            "missed": self._pacer.missed,
+            "priority": self._priority,
+        }
 
     def close(self) -> None:
-        """Hold the arm, end the tick, let go."""
+        """Brake within the limits, end the tick, hold, let go of the link: ``Arm.close`` leaves the power on."""
         self._driver.hold("the station closes")
+        until_s = time.monotonic() + REST_S
+        while not self._driver.at_rest and self._thread.is_alive() and time.monotonic() < until_s:
+            time.sleep(0.005)
         self._ended.set()
         self._thread.join(5)
+        self.write_stops()
         self._close_teleop()
         self._arm.close()
         for ring in (*self._rings.values(), *self._pictures, *([self._chunk_ring] if self._chunk_ring else [])):
             ring.close()
 
     def _run(self) -> None:
+        self._priority = be_first() if self._own_process else "normal"
+        ticks = 0
         while self._pacer.wait(self._ended):
+            started = time.perf_counter()
             try:
                 self._driver.tick()
             except Exception as error:
                 _log.exception("the control tick failed")
                 self._driver.stop(f"the control tick failed: {error}")
+            self._tick_ms.append(1000.0 * (time.perf_counter() - started))
+            ticks += 1
+            if self._own_process and ticks % _COLLECT_EVERY == 0:
+                gc.collect(1)  # right after a tick, instead of whenever it happens to be due
 
     def _newest_chunk(self) -> ActionChunk | None:
         frame = self._chunk_ring.latest() if self._chunk_ring is not None else None
@@ -150,12 +225,45 @@ class Control:
             self._teleop = None
 
 
-def main(link: Link, settings: dict[str, Any], folder: str) -> None:
-    """The arm process: holds the arm whenever the program that supervises it closes or disappears."""
-    control = Control(Settings(**settings), Path(folder), link.publish)
+def be_first() -> str:
+    """Ask the system to run this thread before others; returns what it granted, in words. Linux and macOS."""
+    if hasattr(os, "sched_setscheduler"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+            return "real time (FIFO 10)"
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -15)
+        return "raised (nice -15)"
+    return "normal (raising it is not permitted here)"
+
+
+def percentiles(values: list[float]) -> dict[str, float]:
+    """p50, p99 and max, rounded to a microsecond; zeros while there is nothing."""
+    if not values:
+        return {"p50": 0.0, "p99": 0.0, "max": 0.0}
+    p50, p99 = np.percentile(values, [50, 99])
+    return {"p50": round(float(p50), 3), "p99": round(float(p99), 3), "max": round(max(values), 3)}
+
+
+def main(link: Link, settings: dict[str, Any], folder: str, home: str = "") -> None:
+    """The arm process: holds the arm whenever the program that supervises it closes or disappears.
+
+    Args:
+        home: data root where stops are kept; "" keeps none.
+    """
+    own_process = threading.current_thread() is threading.main_thread()
+    if own_process:
+        sys.setswitchinterval(0.0005)  # how long another thread may keep the tick waiting
+    control = Control(
+        Settings(**settings), Path(folder), link.publish, StopLog(Path(home)) if home else None, own_process
+    )
     handlers = control.handlers()
+    if own_process:
+        gc.collect()
+        gc.freeze()
+        gc.disable()
     try:
         while link.serve_pending(handlers, timeout_s=0.05):
-            pass
+            control.write_stops()
     finally:
         control.close()

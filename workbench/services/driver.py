@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware.arm import Arm, Limits
-from hardware.safety import GuardMemory, Verdict, guard
+from hardware.braking import knows_body
+from hardware.contact import ContactWatch
+from hardware.safety import GuardMemory, GuardReason, Verdict, guard, needs_body
 from hardware.teleop import Teleop
 from workbench.core.clock import Clock
-from workbench.core.errors import DeviceError, StateError
-from workbench.core.events import DriverChanged
+from workbench.core.errors import DeviceError, StateError, WorkbenchError
+from workbench.core.events import DriverChanged, StopCleared
 from workbench.core.ring import Ring
 from workbench.core.states import DRIVER, DriverState, StateMachine
 from workbench.core.types import (
@@ -24,13 +27,15 @@ from workbench.core.types import (
     Authority,
     Pose,
     StreamSpec,
-    TeleopAction,
     arm_axes,
     arm_vector,
 )
 from workbench.services.inference import ChunkPlayer, pose_target
+from workbench.services.moves import finite, turned
 
 PARK_SPEED_RAD_S = 0.6
+CONTACT_RAD, CONTACT_TICKS, ARM_LAG_S = 0.04, 8, 0.2  # on the way home; see ContactWatch
+HOME_RAD = 0.02
 FIRST_CHUNK_S = 5.0
 PICTURE_AGE_S = 0.5
 HEARTBEAT_S = 2.0
@@ -43,7 +48,9 @@ class DriverStatus:
     Attributes:
         reason: why it is in this state, in words.
         guard_reasons: what the guard changed in the last tick.
-        lateness_p99_ms: how late the tick is, 99th percentile since the start.
+        lateness_p99_ms: how late the tick is, 99th percentile of the last ticks.
+        timing: see ``Control.timing``.
+        latched: the stop is kept on disk and outlives the program.
         latency_ms: the policy's last inference time; chunk_age_ms: age of the observation being acted on.
         limits: the guard's limits by name, empty when the station has none.
         success: what the simulated station's success predicate said last, None when unknown.
@@ -56,6 +63,8 @@ class DriverStatus:
     task: str = ""
     guard_reasons: tuple[str, ...] = ()
     lateness_p99_ms: float = 0.0
+    timing: dict[str, Any] = field(default_factory=dict)
+    latched: bool = False
     latency_ms: float = 0.0
     chunk_age_ms: float = 0.0
     limits: dict[str, object] = field(default_factory=dict)
@@ -108,6 +117,14 @@ class Driver:
         self._reasons: tuple[str, ...] = ()
         self._beat_ns: int | None = None
         self._sequence = 0
+        self._homing = self._arrived = self._latched = False
+        effort_max = limits.effort_max if limits else None
+        self._contact = ContactWatch(CONTACT_RAD, CONTACT_TICKS, ARM_LAG_S, period_s, effort_max)
+        if limits is not None and needs_body(limits) and not knows_body(type(self._kinematics)):
+            raise WorkbenchError(
+                "the limits name things to keep clear of, but the shape of this arm is not known",
+                "Take obstacles and self_clearance_m out of [limits]; keep clear with the workspace box",
+            )
 
     # requests -------------------------------------------------------------------------------------------------------
 
@@ -142,21 +159,43 @@ class Driver:
                 self._to(DriverState.HOLDING, reason)
 
     def park(self) -> None:
-        """Hold if needed, then go home slowly through the guard and stay."""
+        """Hold if needed, then go home slowly through the guard and stay; whatever is in the way stops the arm."""
         with self._lock:
             self.hold("parking")
             if self.state is not DriverState.PARKED:
                 self._to(DriverState.PARKED, "parked")
+                self._homing = True
+                self._contact.begin()
 
-    def stop(self, reason: str) -> None:
-        """Stop now; only a person leaves this state, by ``clear_stop``."""
+    def stop(self, reason: str, *, latched: bool = False) -> None:
+        """Stop now; only a person leaves this state, by ``clear_stop``. ``latched``: a restart shall not leave it."""
         with self._lock:
+            self._latched = self._latched or latched
             if self.state is not DriverState.STOPPED:
                 self._to(DriverState.STOPPED, reason)
 
-    def clear_stop(self) -> None:
-        """A person's word that the reason of the stop is gone."""
-        self._to(DriverState.PARKED, "cleared by a person")
+    def clear_stop(self, operator: str = "") -> None:
+        """A person's word that the reason of the stop is gone. The arm stays where it is until it is told to move."""
+        with self._lock:
+            reason, self._latched = self._reason, False
+            self._to(DriverState.PARKED, f"cleared by {operator or 'a person'}")
+        self._publish(StopCleared(operator, reason))
+
+    @property
+    def latched(self) -> bool:
+        """True while a stop holds that a restart shall not leave."""
+        return self._latched
+
+    @property
+    def at_rest(self) -> bool:
+        """True when the last command that was sent asked for standing still."""
+        memory = self._memory
+        return memory is None or not np.any(memory.velocities_rad_s)
+
+    @property
+    def at_home(self) -> bool:
+        """True once a parked arm has arrived: the only place where its motors may be let go."""
+        return self.state is DriverState.PARKED and self._arrived
 
     def beat(self) -> None:
         """The supervising program is alive. Once called, a silence of ``HEARTBEAT_S`` means hold."""
@@ -174,6 +213,7 @@ class Driver:
             "model_id": chunk.policy_id if chunk else "",
             "guard_reasons": self._reasons,
             "latency_ms": chunk.latency_ms if chunk else 0.0,
+            "latched": self._latched,
             "chunk_age_ms": age_ms,
             "limits": limits,
             **more,
@@ -188,9 +228,13 @@ class Driver:
         try:
             state = self._arm.read()
             with self._lock:
+                contact = self._touched(state)
                 wanted = self._decide(state, now_ns)
                 verdict = self._guarded(state, wanted, now_ns)
+                if verdict is not None:
+                    self._hold_if_blind(verdict)
             if verdict is not None:
+                verdict = replace(verdict, reasons=(*verdict.reasons, *contact))
                 self._arm.send(verdict.command)
                 self._memory = verdict.memory
                 self._reasons = verdict.reasons
@@ -201,11 +245,31 @@ class Driver:
             return
         self._record(state, wanted, verdict, now_ns)
 
+    def _touched(self, state: ArmState) -> tuple[str, ...]:
+        """On the way home: stop where the arm is if it does not get on, so that it no longer pushes."""
+        if not self._homing or self._memory is None:
+            return ()
+        problem = self._contact.look(state, self._memory.joints_rad)
+        if not problem:
+            return ()
+        self.stop(problem, latched=True)
+        self._memory = None
+        return (GuardReason.CONTACT.value,)
+
+    def _hold_if_blind(self, verdict: Verdict) -> None:
+        """The guard brakes as long as it cannot see the arm; that nobody drives on afterwards is decided here."""
+        blind = {GuardReason.STATE_STALE.value, GuardReason.STATE_INVALID.value} & set(verdict.reasons)
+        if blind and self._homing:
+            self._homing, self._reason = False, f"stopped on the way home: {next(iter(blind))}"
+            self._publish(DriverChanged(self.state, self._reason))
+        elif blind:
+            self.hold(next(iter(blind)))
+
     def _decide(self, state: ArmState, now_ns: int) -> ArmCommand | None:
         """The joint target that whoever has authority wants, or None for hold."""
         if self._target is None:
             self._target = self._standing(state)
-        if self.state is DriverState.PARKED and self._reason == "parked":
+        if self._homing:
             return self._step_home(state, now_ns)
         if self.state is DriverState.DRIVING:
             return self._policy_wants(state, now_ns)
@@ -215,7 +279,7 @@ class Driver:
         return None
 
     def _policy_wants(self, state: ArmState, now_ns: int) -> ArmCommand | None:
-        problem = self._supervision_problem(now_ns)
+        problem = self._nobody_watches(now_ns) or self._old_picture(now_ns)
         chunk = self._chunks()
         if chunk is not None and not np.all(np.isfinite(chunk.targets)):
             problem = "the policy sent a number that is not finite"
@@ -232,8 +296,12 @@ class Driver:
 
     def _operator_wants(self, state: ArmState, now_ns: int) -> ArmCommand | None:
         """The operator's wish, or None when the hand lets go: the guard brakes, and nothing is caught up later."""
+        problem = self._nobody_watches(now_ns)
+        if problem:
+            self.hold(problem)
+            return None
         action = self._teleop.read(state, now_ns, self._period_s) if self._teleop else None
-        if self._target is None or action is None or not (action.engaged and _finite(action)):
+        if self._target is None or action is None or not (action.engaged and finite(action)):
             self._target = None
             return None
         if action.joints_rad is not None:
@@ -241,19 +309,20 @@ class Driver:
             return ArmCommand(action.joints_rad, float(action.gripper), now_ns + int(3e9 * self._period_s))
         target = self._target.copy()
         target[:3] += action.linear_m
-        target[3:7] = _turned(target[3:7], action.angular_rad)
+        target[3:7] = turned(target[3:7], action.angular_rad)
         target[7] = action.gripper
         if self._limits is not None:
             target[:3] = np.clip(target[:3], self._limits.workspace_min_m, self._limits.workspace_max_m)
         self._target = target
         return self._joint_command(target, state, now_ns)
 
-    def _supervision_problem(self, now_ns: int) -> str:
-        if self._beat_ns is not None and now_ns - self._beat_ns > HEARTBEAT_S * 1e9:
-            return "the supervising window does not answer"
-        if self._newest_picture_ns is not None and now_ns - self._newest_picture_ns() > PICTURE_AGE_S * 1e9:
-            return "a camera's picture is too old"
-        return ""
+    def _nobody_watches(self, now_ns: int) -> str:
+        silent = self._beat_ns is not None and now_ns - self._beat_ns > HEARTBEAT_S * 1e9
+        return "the supervising window does not answer" if silent else ""
+
+    def _old_picture(self, now_ns: int) -> str:
+        newest_ns = self._newest_picture_ns
+        return "a camera's picture is too old" if newest_ns and now_ns - newest_ns() > PICTURE_AGE_S * 1e9 else ""
 
     def _joint_command(self, target: NDArray[np.float64], state: ArmState, now_ns: int) -> ArmCommand:
         self._target = target
@@ -270,10 +339,11 @@ class Driver:
 
     def _step_home(self, state: ArmState, now_ns: int) -> ArmCommand:
         seed = self._memory.joints_rad if self._memory is not None else state.joints_rad
-        step = PARK_SPEED_RAD_S * self._period_s
-        joints = seed + np.clip(self._arm.home_rad - seed, -step, step)
+        home, step = self._arm.home_rad, PARK_SPEED_RAD_S * self._period_s
         self._target = None
-        return ArmCommand(joints, 1.0, now_ns + int(3e9 * self._period_s))
+        if max(float(np.abs(home - seed).max()), float(np.abs(home - state.joints_rad).max())) < HOME_RAD:
+            self._homing, self._arrived = bool(np.abs(home - seed).max() > 1e-6), True
+        return ArmCommand(seed + np.clip(home - seed, -step, step), 1.0, now_ns + int(3e9 * self._period_s))
 
     def _guarded(self, state: ArmState, wanted: ArmCommand | None, now_ns: int) -> Verdict | None:
         """Every command passes the guard; without limits nothing is sent."""
@@ -314,31 +384,7 @@ class Driver:
             self._machine.to(state)
             self._reason, self._since_ns = reason, self._clock.now_ns()
             self._player.reset(self._since_ns)
+            self._homing = self._arrived = False
             if state is not DriverState.CORRECTING:
                 self._teleop = None
         self._publish(DriverChanged(state, reason))
-
-
-def _finite(action: TeleopAction) -> bool:
-    """Whether every number that would be followed is one."""
-    moves = (action.linear_m, action.angular_rad) if action.joints_rad is None else (action.joints_rad,)
-    return bool(np.isfinite(action.gripper)) and all(bool(np.all(np.isfinite(move))) for move in moves)
-
-
-def _turned(quaternion_wxyz: NDArray[np.float64], rotation_rad: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A quaternion turned by a small rotation vector given in the base frame."""
-    angle = float(np.linalg.norm(rotation_rad))
-    if angle < 1e-12 or not np.isfinite(angle):
-        return quaternion_wxyz
-    w = np.cos(angle / 2)
-    x, y, z = rotation_rad / angle * np.sin(angle / 2)
-    a, b, c, d = quaternion_wxyz
-    turned = np.array(
-        [
-            w * a - x * b - y * c - z * d,
-            w * b + x * a + y * d - z * c,
-            w * c - x * d + y * a + z * b,
-            w * d + x * c - y * b + z * a,
-        ]
-    )
-    return np.asarray(turned / np.linalg.norm(turned), dtype=np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import logging
 import os
 import shutil
@@ -107,12 +108,10 @@ class Station:
         settings = self.settings
         if settings.simulated:
             settings = self.settings = self._start_simulation(settings)
-        plain, folder = settings.plain(), str(self._folder)
-        self._start_child(
-            "capture", "workbench.services.capture:main", home=str(self.home.path), settings=plain, folder=folder
-        )
+        common = {"home": str(self.home.path), "settings": settings.plain(), "folder": str(self._folder)}
+        self._start_child("capture", "workbench.services.capture:main", **common)
         if settings.arm is not None:
-            self._start_child("arm", "workbench.services.control:main", settings=plain, folder=folder)
+            self._start_child("arm", "workbench.services.control:main", **common)
         for name in ("capture", "arm"):
             if name in self._children:
                 self._children[name].call("status", timeout_s=90)
@@ -254,9 +253,9 @@ class Station:
         """Stop now; leaves only by ``clear_stop``."""
         self._child("arm").call("stop_arm", reason="the operator pressed stop")
 
-    def clear_stop(self) -> None:
-        """A person's word that it is safe again."""
-        self._child("arm").call("clear_stop")
+    def clear_stop(self, operator: str = "") -> None:
+        """A person's word that it is safe again; without a name, the station's operator or this computer's user."""
+        self._child("arm").call("clear_stop", operator=operator or self.settings.operator or getpass.getuser())
 
     # background -----------------------------------------------------------------------------------------------------
 
