@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hardware import playback
-from hardware.camera import CAMERAS, Camera, CameraInfo, CameraShot
+from hardware.camera import CAMERAS, Camera, CameraInfo, CameraShot, Stamp
 from storage.episode import StoreSettings
 from storage.layout import Home
 from workbench.core.errors import WorkbenchError
@@ -20,6 +20,7 @@ from workbench.core.events import Failed
 from workbench.core.link import Handler, Link
 from workbench.core.ring import Ring
 from workbench.core.types import EpisodeKind, Outcome, TakeInfo
+from workbench.services.gaps import GapCounter
 from workbench.services.recorder import Recorder
 from workbench.services.settings import Settings
 from workbench.services.take_source import TakeSource
@@ -37,7 +38,8 @@ class CameraStatus:
 
     Attributes:
         state: ``waiting`` (no picture yet), ``live`` or ``offline``.
-        drops: exposures known to be missing since it was opened.
+        drops: exposures known to be missing, whole ones and depth alone, since the station started.
+        warnings: what a person should know before recording with it (firmware, USB 2, refused settings).
     """
 
     name: str
@@ -48,6 +50,7 @@ class CameraStatus:
     height: int
     clock_domain: str = ""
     error: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def ring_path(folder: Path, stream: str) -> Path:
@@ -64,8 +67,9 @@ class CameraThread:
         self.info: CameraInfo | None = None
         self.delivered = 0
         self._camera = camera
+        self._gaps = {name: GapCounter(ring.spec.rate_hz) for name, ring in self.rings.items()}
         self._drops = 0
-        self.last_sequence = -1
+        self._notes: deque[tuple[int, str]] = deque(maxlen=100)
         self._recent: deque[int] = deque(maxlen=31)
         self._error = ""
         self._stop = threading.Event()
@@ -81,8 +85,8 @@ class CameraThread:
         fps = (len(recent) - 1) * 1e9 / (recent[-1] - recent[0]) if len(recent) > 1 and recent[-1] > recent[0] else 0.0
         fresh = bool(recent) and time.monotonic_ns() - recent[-1] < 2_000_000_000
         state = "offline" if self._error else "live" if fresh else "waiting"
-        domain = self.info.clock_domain if self.info else ""
-        return CameraStatus(self.name, state, fps, self._drops, width, height, domain, self._error)
+        domain, warnings = (self.info.clock_domain, self.info.warnings) if self.info else ("", ())
+        return CameraStatus(self.name, state, fps, self._drops, width, height, domain, self._error, warnings)
 
     def end(self) -> None:
         """Ask the thread to end; does not wait."""
@@ -96,10 +100,16 @@ class CameraThread:
         for ring in self.rings.values():
             ring.close()
 
+    def notes_since(self, t_ns: int) -> list[dict[str, Any]]:
+        """What happened to the camera since a CLOCK_MONOTONIC time: outages, returns, changes of its clock."""
+        return [{"t_host_ns": at, "what": what} for at, what in list(self._notes) if at >= t_ns]
+
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 self.info = self._camera.open()
+                if self._error:
+                    self._note("it delivers again")
                 self._error = ""
                 while not self._stop.is_set():
                     shot = self._camera.read(_READ_TIMEOUT_S)
@@ -107,26 +117,36 @@ class CameraThread:
                         self._keep(shot)
             except Exception as error:
                 if not self._stop.is_set():
+                    if str(error) != self._error:
+                        self._note(str(error))
                     self._error = str(error)
-                    _log.warning("camera %s: %s", self.name, error)
             finally:
                 self._camera.close()
+            for gaps in self._gaps.values():
+                gaps.restarted()
             self._stop.wait(_RETRY_S)
 
+    def _note(self, what: str) -> None:
+        self._notes.append((time.monotonic_ns(), what))
+        _log.warning("camera %s: %s", self.name, what)
+
     def _keep(self, shot: CameraShot) -> None:
-        """Write one exposure to the rings. A jump of the sequence is a gap; a fall means the camera restarted."""
-        jump = shot.sequence - self.last_sequence - 1
-        gap = jump if self.last_sequence >= 0 and jump > 0 else 0
-        self.last_sequence = shot.sequence
-        self._drops += gap
+        """Write one exposure to the rings. Every stream has gaps of its own: a depth picture may be missing alone."""
+        if shot.note:
+            self._note(shot.note)
+        missing = 0
         for stream, picture in shot.images.items():
+            stamp = shot.stamps.get(stream) or Stamp(shot.sequence, shot.t_device_ns, shot.t_host_ns)
+            gap = self._gaps[stream].gap_before(stamp.sequence, stamp.t_host_ns)
+            missing = max(missing, gap)
             self.rings[stream].write(
                 picture,
-                sequence=shot.sequence,
-                t_device_ns=shot.t_device_ns,
-                t_host_ns=shot.t_host_ns,
+                sequence=stamp.sequence,
+                t_device_ns=stamp.t_device_ns,
+                t_host_ns=stamp.t_host_ns,
                 gap_before=gap,
             )
+        self._drops += missing
         self._recent.append(time.monotonic_ns())
         self.delivered = shot.sequence + 1
 
@@ -153,6 +173,7 @@ class Capture:
             for entry in settings.cameras
         ]
         self._attached: dict[str, Ring] = {}
+        self._take_began_ns = 0
         for camera in self.cameras:
             camera.start()
 
@@ -186,11 +207,14 @@ class Capture:
             rings[stream] = self._attached[stream]
         if not rings:
             raise WorkbenchError("there is nothing to record", "Attach a camera or an arm")
+        self._take_began_ns = time.monotonic_ns()
         return self.recorder.start(info, rings)
 
     def stop_take(self, outcome: str = Outcome.UNLABELLED, extra: dict[str, Any] | None = None) -> str:
-        """Seal the take; returns its id."""
-        return self.recorder.stop(Outcome(outcome), extra).id
+        """Seal the take; returns its id. What happened to cameras meanwhile goes with it as ``camera_notes``."""
+        notes = {camera.name: camera.notes_since(self._take_began_ns) for camera in self.cameras}
+        notes = {name: said for name, said in notes.items() if said}
+        return self.recorder.stop(Outcome(outcome), {**(extra or {}), "camera_notes": notes} if notes else extra).id
 
     def statuses(self) -> list[CameraStatus]:
         return [camera.status() for camera in self.cameras]
