@@ -7,6 +7,9 @@ object is a few pixels wide and its colour would smear, and full chroma costs a 
 Depth is zstd level 1, always lossless. Measured on 640x480 with sensor noise and 40 % holes: zstd 68 KiB, 1.3 ms to
 write, 0.6 ms to read; 16-bit lossless JPEG XL 46 KiB, 1.8 ms and 2.3 ms. JPEG XL saves a third, but depth is read far
 more often than written, reading would be four times slower, and zstd is a standard Zarr codec that any reader knows.
+
+Behind every picture stand four bytes: Zarr's own ``crc32c`` codec, so that a flipped byte is noticed by any reader.
+Checking costs 0.01 ms for 65 kB. Takes written before that have no such bytes; their manifest does not promise them.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.checksum import CHECKSUM_CODEC, add_checksum, checked
 from workbench.core.errors import CorruptTakeError
 from workbench.core.types import StreamSpec
 
@@ -27,6 +31,10 @@ _SMALL_PICTURE_PX = 320 * 240
 
 class PictureCodec(Protocol):
     """Encodes and decodes one item of a stream of pictures."""
+
+    @property
+    def crc32c(self) -> bool:
+        """True if every payload ends with its checksum."""
 
     def encode(self, picture: NDArray[Any]) -> bytes:
         """Compressed bytes of one C-contiguous picture."""
@@ -44,20 +52,23 @@ class JpegCodec:
 
     quality: int = 95
     subsampling: str = "420"
+    crc32c: bool = True
 
     def encode(self, picture: NDArray[Any]) -> bytes:
-        return bytes(imagecodecs.jpeg8_encode(picture, level=self.quality, subsampling=self.subsampling))
+        payload = bytes(imagecodecs.jpeg8_encode(picture, level=self.quality, subsampling=self.subsampling))
+        return add_checksum(payload) if self.crc32c else payload
 
     def decode(self, payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         out = np.empty(shape, dtype)
         try:
-            imagecodecs.jpeg8_decode(payload, out=out)
+            imagecodecs.jpeg8_decode(checked(payload) if self.crc32c else payload, out=out)
         except (ValueError, RuntimeError) as error:
             raise CorruptTakeError(f"a picture cannot be decoded ({error})", _DOCTOR) from error
         return out
 
     def zarr_codecs(self) -> list[dict[str, Any]]:
-        return [{"name": JPEG_NAME, "configuration": {"quality": self.quality, "subsampling": self.subsampling}}]
+        jpeg = {"name": JPEG_NAME, "configuration": {"quality": self.quality, "subsampling": self.subsampling}}
+        return [jpeg, *_CHECKSUM[: self.crc32c]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +76,17 @@ class ZstdCodec:
     """Lossless, any shape and dtype."""
 
     level: int = 1
+    crc32c: bool = True
 
     def encode(self, picture: NDArray[Any]) -> bytes:
-        return bytes(imagecodecs.zstd_encode(picture.tobytes(), level=self.level))
+        payload = bytes(imagecodecs.zstd_encode(picture.tobytes(), level=self.level))
+        return add_checksum(payload) if self.crc32c else payload
 
     def decode(self, payload: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         out = bytearray(size)
         try:
-            written = imagecodecs.zstd_decode(payload, out=out)
+            written = imagecodecs.zstd_decode(checked(payload) if self.crc32c else payload, out=out)
         except (ValueError, RuntimeError) as error:
             raise CorruptTakeError(f"a picture cannot be decoded ({error})", _DOCTOR) from error
         if len(written) != size:
@@ -81,11 +94,13 @@ class ZstdCodec:
         return np.frombuffer(out, dtype).reshape(shape)
 
     def zarr_codecs(self) -> list[dict[str, Any]]:
-        return [RAW_CODEC, {"name": "zstd", "configuration": {"level": self.level, "checksum": False}}]
+        zstd = {"name": "zstd", "configuration": {"level": self.level, "checksum": False}}
+        return [RAW_CODEC, zstd, *_CHECKSUM[: self.crc32c]]
 
 
 _DOCTOR = "Run `python main.py doctor`"
 RAW_CODEC: dict[str, Any] = {"name": "bytes", "configuration": {"endian": "little"}}
+_CHECKSUM = [CHECKSUM_CODEC]
 
 
 def is_picture(spec: StreamSpec) -> bool:
@@ -105,16 +120,17 @@ def choose_codec(spec: StreamSpec, color_codec: str, jpeg_quality: int) -> Pictu
 def codec_to_json(codec: PictureCodec) -> dict[str, Any]:
     """How the manifest names a codec; ``codec_from_json`` inverts it."""
     if isinstance(codec, JpegCodec):
-        return {"name": "jpeg", "quality": codec.quality, "subsampling": codec.subsampling}
+        return {"name": "jpeg", "quality": codec.quality, "subsampling": codec.subsampling, "crc32c": codec.crc32c}
     if isinstance(codec, ZstdCodec):
-        return {"name": "zstd", "level": codec.level}
+        return {"name": "zstd", "level": codec.level, "crc32c": codec.crc32c}
     raise TypeError(f"no manifest name for {type(codec).__name__}")
 
 
 def codec_from_json(value: dict[str, Any]) -> PictureCodec:
     """The codec a manifest names; CorruptTakeError for anything else."""
+    crc32c = value.get("crc32c", False) is True
     if value.get("name") == "jpeg" and value.get("subsampling") in ("444", "422", "420"):
-        return JpegCodec(int(value.get("quality", 95)), str(value["subsampling"]))
+        return JpegCodec(int(value.get("quality", 95)), str(value["subsampling"]), crc32c)
     if value.get("name") == "zstd":
-        return ZstdCodec(int(value.get("level", 1)))
+        return ZstdCodec(int(value.get("level", 1)), crc32c)
     raise CorruptTakeError(f"the picture codec {value!r} is not known", "It may come from a newer version")

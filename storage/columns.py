@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,9 +24,16 @@ VECTOR_ROWS = 256
 
 
 class ColumnWriter:
-    """Appends rows of shape ``item``; ``save`` writes what was added since."""
+    """Appends rows of shape ``item``; ``save`` writes what was added since.
+
+    Attributes:
+        name: of the column, which is its folder's.
+        digest, crc: SHA-256 and crc32c of all saved rows.
+        block_crc: crc32c of the rows saved since ``begin_block``.
+    """
 
     def __init__(self, folder: Path, item: tuple[int, ...], dtype: str, per_chunk: int, *, sync: bool) -> None:
+        self.name = folder.name
         self._folder = str(folder)
         self._item = item
         self._dtype = np.dtype(dtype).newbyteorder("<")
@@ -35,6 +43,7 @@ class ColumnWriter:
         self._pending: list[Any] = []
         self._written = 0
         self.digest = hashlib.sha256()
+        self.crc = self.block_crc = 0
         folder.mkdir()
 
     def add(self, row: Any) -> None:
@@ -47,10 +56,16 @@ class ColumnWriter:
             return False
         rows = np.array(self._pending, dtype=self._dtype).reshape(len(self._pending), *self._item)
         new = self._write(rows)
-        self.digest.update(rows.tobytes())
+        raw = rows.tobytes()
+        self.digest.update(raw)
+        self.crc, self.block_crc = google_crc32c.extend(self.crc, raw), google_crc32c.extend(self.block_crc, raw)
         self._written += len(rows)
         self._pending = []
         return new
+
+    def begin_block(self) -> None:
+        """The rows saved so far are in the journal."""
+        self.block_crc = 0
 
     def _write(self, rows: NDArray[Any]) -> bool:
         at, done, new = self._written, 0, False
@@ -77,18 +92,41 @@ def read_column(folder: Path, item: tuple[int, ...], dtype: str, per_chunk: int,
     parts = []
     for chunk in range(-(-count // per_chunk)):
         rows = min(per_chunk, count - chunk * per_chunk)
-        parts.append(_read_rows(folder / chunk_name(chunk, len(item)), rows * row_bytes))
-    return np.frombuffer(bytearray(b"".join(parts)), dtype=kind).astype(dtype, copy=False).reshape(count, *item)
-
-
-def _read_rows(path: Path, size: int) -> bytes:
-    try:
-        handle = open_for_reading(path)
+        path = folder / chunk_name(chunk, len(item))
         try:
-            return read_exactly(handle, size, 0)
-        finally:
-            os.close(handle)
-    except (OSError, EOFError) as error:
-        raise CorruptTakeError(
-            f"{path.parent.name} is not complete ({error})", "Run `python main.py doctor`"
-        ) from error
+            parts.append(_read_up_to(path, rows * row_bytes, exactly=True))
+        except (OSError, EOFError) as error:
+            raise CorruptTakeError(
+                f"{path.parent.name} is not complete ({error})", "Run `python main.py doctor`"
+            ) from error
+    return rows_of(b"".join(parts), item, dtype)
+
+
+def salvage_column(folder: Path, item: tuple[int, ...], dtype: str, per_chunk: int, count: int) -> tuple[bytes, int]:
+    """The bytes of the first ``count`` rows with zeros for what is gone, and the number of the first row that is."""
+    row_bytes = math.prod(item) * np.dtype(dtype).itemsize
+    parts, lost = [], count
+    for chunk in range(-(-count // per_chunk)):
+        size = min(per_chunk, count - chunk * per_chunk) * row_bytes
+        try:
+            raw = _read_up_to(folder / chunk_name(chunk, len(item)), size, exactly=False)
+        except OSError:
+            raw = b""
+        if len(raw) < size:
+            lost = min(lost, chunk * per_chunk + len(raw) // row_bytes)
+        parts.append(raw.ljust(size, b"\0"))
+    return b"".join(parts), lost
+
+
+def rows_of(raw: bytes, item: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    """Little-endian bytes as a fresh, writable array of rows (T, *item)."""
+    kind = np.dtype(dtype).newbyteorder("<")
+    return np.frombuffer(bytearray(raw), dtype=kind).astype(dtype, copy=False).reshape(-1, *item)
+
+
+def _read_up_to(path: Path, size: int, *, exactly: bool) -> bytes:
+    handle = open_for_reading(path)
+    try:
+        return read_exactly(handle, size, 0) if exactly else os.pread(handle, size, 0)
+    finally:
+        os.close(handle)

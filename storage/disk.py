@@ -49,6 +49,33 @@ def write_range(path: Path | str, data: bytes, offset: int, size: int, *, sync: 
         os.close(handle)
 
 
+class Reserve:
+    """Room on the disk that is given back when the disk is full, so that what was recorded can still be sealed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._taken = False
+
+    def take(self, size: int) -> None:
+        """Allocate ``size`` bytes. OSError if the disk does not have them."""
+        if size <= 0:
+            return
+        handle = os.open(self._path, _NEW, 0o644)
+        self._taken = True
+        try:
+            os.posix_fallocate(handle, 0, size)
+        finally:
+            os.close(handle)
+
+    def give_back(self) -> bool:
+        """Free the room; False if there was none to free. OSError if the disk refuses."""
+        if not self._taken:
+            return False
+        self._taken = False
+        self._path.unlink(missing_ok=True)
+        return True
+
+
 def sync_paths(paths: Iterable[Path | str]) -> None:
     """Make files or folders durable."""
     for path in paths:

@@ -7,19 +7,26 @@ and a take that cannot keep its promise goes to the quarantine with the reason b
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from storage.checks import check_documents, mend_take
+from storage.columns import salvage_column
+from storage.content import column_damage, columns_of
 from storage.journal import JournalState, is_being_written, read_journal
 from storage.layout import JOURNAL_NAME, PARTIAL_SUFFIX, REASON_NAME, SEALED_SUFFIX, Home
 from storage.manifest import Manifest, NewerTakeError
 from storage.reader import Episode, read_manifest
 from storage.sealing import seal_folder
+from storage.shards import FrameReader
 from storage.trimming import find_surplus, trim
 from workbench.core.errors import CorruptTakeError, WorkbenchError
 from workbench.core.files import write_atomic
 from workbench.core.types import EpisodeKind
+
+Progress = Callable[[int, int], None]
 
 
 class Verdict(StrEnum):
@@ -43,35 +50,59 @@ class Diagnosis:
 
 @dataclass(slots=True)
 class Report:
-    """What was found, and done if asked to: take ids by verdict, and one sentence per finding."""
+    """What was found, and done if asked to: take ids by verdict, and one sentence per finding.
+
+    ``mended``: sealed takes of which something could be written anew; ``damaged``: sealed takes of which something is
+    lost. They stay where they are, and whatever is not damaged can be read.
+    """
 
     finished: list[str] = field(default_factory=list)
     truncated: list[str] = field(default_factory=list)
     quarantined: list[str] = field(default_factory=list)
     left_alone: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
-        """True if there was nothing to do."""
-        return not (self.finished or self.truncated or self.quarantined)
+        """True if there was nothing to do and nothing is damaged."""
+        return not (self.finished or self.truncated or self.quarantined or self.mended or self.damaged)
 
 
-def examine(home: Home, fix: bool = False, *, deep: bool = False) -> Report:
+def examine(home: Home, fix: bool = False, *, deep: bool = False, progress: Progress | None = None) -> Report:
     """Look at every leftover and every sealed take; with ``fix`` act on the verdicts.
 
-    ``deep`` also reads every sealed take in full against its content hash (slow). A take being recorded right now is
+    ``deep`` also reads every sealed take in full against its checksums (slow). A take being recorded right now is
     left alone. Never raises for a broken take; OSError-like trouble with one take becomes a message.
     """
+    leftovers = sorted(home.episodes.glob("*" + PARTIAL_SUFFIX))
+    sealed = sorted(home.episodes.glob("*" + SEALED_SUFFIX))
     report = Report()
-    for folder in sorted(home.episodes.glob("*" + PARTIAL_SUFFIX)):
-        diagnosis = diagnose(folder)
+    for done, folder in enumerate([*leftovers, *sealed]):
+        if progress is not None:
+            progress(done, len(leftovers) + len(sealed))
         try:
-            _file(report, diagnosis, _act(home, diagnosis) if fix else "")
+            if folder.name.endswith(PARTIAL_SUFFIX):
+                _treat(home, folder, report, fix=fix)
+            else:
+                _check_sealed(home, folder, report, fix=fix, deep=deep)
         except (OSError, WorkbenchError) as error:
             report.messages.append(f"{folder.name} could not be treated: {error}")
-    for folder in sorted(home.episodes.glob("*" + SEALED_SUFFIX)):
-        _check_sealed(home, folder, report, fix=fix, deep=deep)
+    return report
+
+
+def finish_leftovers(home: Home, progress: Progress | None = None) -> Report:
+    """What a start does by itself: seal or put aside the leftovers of a crash. Sealed takes are not looked at."""
+    report = Report()
+    leftovers = sorted(home.episodes.glob("*" + PARTIAL_SUFFIX))
+    for done, folder in enumerate(leftovers):
+        if progress is not None:
+            progress(done, len(leftovers))
+        try:
+            _treat(home, folder, report, fix=True)
+        except (OSError, WorkbenchError) as error:
+            report.messages.append(f"{folder.name} could not be treated: {error}")
     return report
 
 
@@ -84,18 +115,19 @@ def diagnose(folder: Path) -> Diagnosis:
         if manifest.sealed:
             return _diagnose_sealed(folder, manifest)
         journal = read_journal(folder / JOURNAL_NAME)
-        draft = promised(manifest, journal)
+        draft = promised(folder, manifest, journal)
         surplus = find_surplus(folder, draft, torn=journal.torn)
     except NewerTakeError as error:
         return Diagnosis(folder, Verdict.LEAVE, str(error))
     except CorruptTakeError as error:
         return Diagnosis(folder, Verdict.QUARANTINE, str(error))
+    kept = "kept " + (", ".join(_kept(draft, name) for name in sorted(draft.counts) if draft.counts[name]))
     if surplus:
-        return Diagnosis(folder, Verdict.TRUNCATE, "cut back to the last durable block: " + "; ".join(surplus), draft)
-    return Diagnosis(folder, Verdict.FINISH, "everything on disk was journalled", draft)
+        return Diagnosis(folder, Verdict.TRUNCATE, f"{kept}; cut {'; '.join(surplus)}", draft)
+    return Diagnosis(folder, Verdict.FINISH, f"{kept}; everything on disk was journalled", draft)
 
 
-def promised(manifest: Manifest, journal: JournalState) -> Manifest:
+def promised(folder: Path, manifest: Manifest, journal: JournalState) -> Manifest:
     """The manifest with what the journal vouches for. CorruptTakeError if that is nothing or fits no stream."""
     if manifest.kind is EpisodeKind.IMPORTED:
         raise CorruptTakeError("its import was interrupted", "Import it again")
@@ -103,10 +135,11 @@ def promised(manifest: Manifest, journal: JournalState) -> Manifest:
         raise CorruptTakeError("the journal and the manifest name different streams")
     if not any(journal.counts.values()):
         raise CorruptTakeError("nothing was recorded before the end")
-    gaps = {name: tuple(journal.gaps.get(name, ())) for name in manifest.streams}
+    counts = _last_true_block(folder, manifest, journal)
+    gaps = {name: tuple(gap for gap in journal.gaps.get(name, ()) if gap[0] < counts[name]) for name in counts}
     draft = dataclasses.replace(
         manifest,
-        counts=journal.counts,
+        counts=counts,
         gap_positions=gaps,
         gaps={name: sum(missing for _, missing in items) for name, items in gaps.items()},
         extra={**manifest.extra, "recovered": True},
@@ -114,13 +147,67 @@ def promised(manifest: Manifest, journal: JournalState) -> Manifest:
     return Manifest.from_json(draft.to_json())
 
 
+def _last_true_block(folder: Path, manifest: Manifest, journal: JournalState) -> dict[str, int]:
+    """Counts of the newest block whose own items are there.
+
+    A killed program never breaks the journal's promise; a power cut may, at the end. Damage further back is no reason
+    to give up what came after it. Where no block is whole, the damage is no end that was cut off: nothing is given up.
+    """
+    blocks = [{}, *journal.history]
+    for before, after in zip(reversed(blocks[:-1]), reversed(blocks[1:]), strict=True):
+        if any(after.values()) and _is_true(folder, manifest, before, after, journal):
+            return after
+    return journal.counts
+
+
+def _is_true(
+    folder: Path, manifest: Manifest, before: dict[str, int], after: dict[str, int], journal: JournalState
+) -> bool:
+    """True if the items that a block added can be read and match their checksums."""
+    draft = dataclasses.replace(manifest, counts=after)
+    for name in manifest.streams:
+        if after[name] == before.get(name, 0):
+            continue
+        for column in columns_of(draft, name):
+            raw, lost = salvage_column(folder / column.path, column.item, column.dtype, column.per_file, column.count)
+            mine = {column.path: [block for block in journal.sums.get(column.path, ()) if block.stop == column.count]}
+            if lost < column.count or column_damage(column, raw, lost, mine, None):
+                return False
+        if not _is_readable(folder, draft, name):
+            return False
+    return True
+
+
+def _is_readable(folder: Path, draft: Manifest, name: str) -> bool:
+    """True for a stream of numbers, and for pictures whose newest can be read."""
+    layout, count = draft.layout[name], draft.counts[name]
+    if layout.codec is None:
+        return True
+    reader = FrameReader(folder / name, draft.streams[name], layout.codec, layout.per_file, count)
+    try:
+        reader.check(count - 1)
+    except CorruptTakeError:
+        return False
+    finally:
+        reader.close()
+    return True
+
+
+def _kept(draft: Manifest, name: str) -> str:
+    count, rate_hz = draft.counts[name], draft.streams[name].rate_hz
+    return f"{count} of '{name}' ({count / rate_hz:.1f} s)"
+
+
 def _diagnose_sealed(folder: Path, manifest: Manifest) -> Diagnosis:
     """The writer died between writing the final manifest and the rename."""
     with Episode(folder, manifest) as episode:
         problems = episode.verify()
-    if problems:
-        return Diagnosis(folder, Verdict.QUARANTINE, "; ".join(problems))
-    return Diagnosis(folder, Verdict.FINISH, "it only lacked its final name", manifest)
+    return Diagnosis(folder, Verdict.FINISH, "; ".join(["it only lacked its final name", *problems]), manifest)
+
+
+def _treat(home: Home, folder: Path, report: Report, *, fix: bool) -> None:
+    diagnosis = diagnose(folder)
+    _file(report, diagnosis, _act(home, diagnosis) if fix else "")
 
 
 def _act(home: Home, diagnosis: Diagnosis) -> str:
@@ -133,6 +220,7 @@ def _act(home: Home, diagnosis: Diagnosis) -> str:
         return ""
     target = home.sealed(draft.id)
     if draft.sealed:
+        mend_take(folder, draft)
         folder.rename(target)
         return ""
     try:
@@ -160,9 +248,17 @@ def _file(report: Report, diagnosis: Diagnosis, failed: str) -> None:
 
 
 def _check_sealed(home: Home, folder: Path, report: Report, *, fix: bool, deep: bool) -> None:
+    """Look after one sealed take: what follows from the rest is written anew, other damage is named and stays."""
     try:
         with Episode.at(folder) as episode:
-            report.messages += [f"{episode.manifest.id}: {text}" for text in (episode.verify() if deep else ())]
+            problems = episode.verify() if deep else check_documents(folder, episode.manifest)
+            if problems and fix:
+                report.mended += (mended := mend_take(folder, episode.manifest)) and [episode.manifest.id]
+                report.messages += [f"{episode.manifest.id}: {text}" for text in mended]
+                problems = episode.verify() if deep else check_documents(folder, episode.manifest)
+            if problems:
+                report.damaged.append(episode.manifest.id)
+                report.messages += [f"{episode.manifest.id}: {text}" for text in problems]
     except NewerTakeError as error:
         report.messages.append(f"{folder.name}: left alone: {error}")
     except CorruptTakeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -17,8 +18,10 @@ SEALED_SUFFIX = ".zarr"
 PARTIAL_SUFFIX = ".zarr.partial"
 JOURNAL_NAME = "journal.jsonl"
 GROUP_NAME = "zarr.json"
+COPY_NAME = "manifest.json"
 ROWS_NAME = "rows"
 REASON_NAME = "reason.txt"
+RESERVE_NAME = "reserve"
 
 _FOLDERS = ("episodes", "trash", "quarantine", "models", "runs", "exports", "cache", "evaluation")
 _EPISODE_ID = re.compile(r"[0-9a-f]{32}")
@@ -124,3 +127,13 @@ def _checked(episode_id: str) -> str:
     if not is_episode_id(episode_id):
         raise CorruptTakeError(f"{episode_id!r} is not a take's id", "Ids are 32 hexadecimal digits")
     return episode_id
+
+
+def newest_id(home: Home) -> str:
+    """The greatest id of a take on disk, "" if there is none. A new take gets a greater one, whatever the clock."""
+    newest = ""
+    for folder in (home.episodes, home.trash):
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:  # a missing folder is told when it is written
+            ids = (entry.name.partition(".")[0] for entry in entries)
+            newest = max(newest, max(filter(is_episode_id, ids), default=""))
+    return newest

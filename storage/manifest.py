@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
+import google_crc32c
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from storage.codecs import PictureCodec, codec_from_json, codec_to_json, is_picture
@@ -31,6 +33,8 @@ class StoreSettings:
         jpeg_quality: 1..100.
         block_s: a durable block is written about this often; also the length of a shard at the nominal rate.
         rows_hz: rate of the regular grid written at sealing.
+        reserve_bytes: kept free beside the take while it is written, and given back when the disk is full, so that what
+            was recorded can still be sealed. 0 for none.
         sync: wait for the disk after each block. False keeps the order of writes but not their durability: a killed
             process loses at most a block, a power cut may lose the take. Only for bulk recording in simulated time.
     """
@@ -39,6 +43,7 @@ class StoreSettings:
     jpeg_quality: int = 95
     block_s: float = 1.0
     rows_hz: float = 30.0
+    reserve_bytes: int = 8 << 20
     sync: bool = True
 
 
@@ -60,6 +65,8 @@ class Manifest:
         rows: length of the regular grid at ``rows_hz``; duration_s: time it spans.
         started_at: ISO 8601, UTC.
         content_hash: SHA-256 over streams, times, gaps and rows, "" before sealing; labels and notes are not in it.
+        sums: crc32c of the true bytes of each column (its path below the take), so that each reading notices damage;
+            DAMAGED for a column that was damaged before sealing. Pictures carry their own.
     """
 
     id: str
@@ -86,9 +93,10 @@ class Manifest:
     extra: dict[str, Any] = field(default_factory=dict)
     gap_positions: dict[str, Gaps] = field(default_factory=dict)
     layout: dict[str, StreamLayout] = field(default_factory=dict)
+    sums: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The group's attributes; ``from_json`` inverts it."""
+        """The group's attributes with their own checksum; ``from_json`` inverts it."""
         plain = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         plain["kind"], plain["outcome"] = str(self.kind), str(self.outcome)
         plain["streams"] = {name: spec.to_json() for name, spec in self.streams.items()}
@@ -97,12 +105,15 @@ class Manifest:
             name: {"per_file": item.per_file, "codec": item.codec and codec_to_json(item.codec)}
             for name, item in self.layout.items()
         }
-        return {"format": FORMAT, "format_version": FORMAT_VERSION, **plain}
+        whole = {"format": FORMAT, "format_version": FORMAT_VERSION, **plain}
+        return {**whole, "crc32c": _checksum(whole)}
 
     @classmethod
     def from_json(cls, value: Any) -> Manifest:
         """Check untrusted attributes; CorruptTakeError says what is wrong."""
         version = value.get("format_version") if isinstance(value, dict) else None
+        if isinstance(value, dict) and value.get("crc32c", _checksum(value)) != _checksum(value):
+            raise CorruptTakeError("the take's manifest does not match its checksum", _DOCTOR)
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise NewerTakeError(f"the take was written by a newer version (format {version})", "Update the program")
         try:
@@ -114,6 +125,14 @@ class Manifest:
         return checked.manifest()
 
 
+def _checksum(attributes: dict[str, Any]) -> int:
+    """crc32c of the compact JSON text of everything but the checksum itself."""
+    plain = {name: value for name, value in attributes.items() if name != "crc32c"}
+    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), default=repr)
+    return int(google_crc32c.value(text.encode(errors="surrogatepass")))
+
+
+DAMAGED = -1
 _DOCTOR = "Run `python main.py doctor`"
 _Text = Annotated[str, Field(max_length=20_000)]
 _Count = Annotated[int, Field(ge=0, le=100_000_000)]
@@ -139,7 +158,7 @@ class _StreamText(_Strict):
 
 class _LayoutText(_Strict):
     per_file: Annotated[int, Field(ge=1, le=100_000)]
-    codec: dict[str, str | int] | None
+    codec: dict[str, bool | str | int] | None
 
     def layout(self) -> StreamLayout:
         return StreamLayout(self.per_file, None if self.codec is None else codec_from_json(self.codec))
@@ -172,6 +191,8 @@ class _ManifestText(_Strict):
     extra: dict[str, Any]
     gap_positions: dict[str, list[Annotated[list[_Count], Field(min_length=2, max_length=2)]]]
     layout: dict[str, _LayoutText]
+    sums: dict[str, Annotated[int, Field(ge=DAMAGED, lt=1 << 32)]] = {}
+    crc32c: int = 0
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -194,7 +215,7 @@ class _ManifestText(_Strict):
 
     def manifest(self) -> Manifest:
         """The checked values as the frozen dataclass that the program uses."""
-        plain = {name: getattr(self, name) for name in type(self).model_fields if not name.startswith("format")}
+        plain = {name: getattr(self, name) for name in Manifest.__dataclass_fields__}
         plain["kind"], plain["outcome"] = EpisodeKind(self.kind), Outcome(self.outcome)
         plain["streams"] = {name: stream.spec() for name, stream in self.streams.items()}
         plain["gap_positions"] = {

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.columns import TIME_ROWS, read_column
-from storage.content import check_arrays, content_hash, digests_on_disk
-from storage.layout import GROUP_NAME, ROWS_NAME, SEALED_SUFFIX, Home, is_episode_id
-from storage.manifest import Manifest
+from storage.checks import verify_take
+from storage.content import columns_of, grid_of, journal_sums, read_checked, read_grid, read_row
+from storage.layout import COPY_NAME, GROUP_NAME, SEALED_SUFFIX, Home, is_episode_id
+from storage.manifest import Manifest, NewerTakeError
 from storage.rows import Rows
 from storage.shards import FrameReader
 from workbench.core.errors import CorruptTakeError, NotFoundError
 from workbench.core.types import StreamSpec
 
+_log = logging.getLogger(__name__)
 _LARGEST_MANIFEST = 64 << 20
 
 
@@ -48,13 +50,19 @@ class Episode:
         return cls(folder, manifest)
 
     def read(self, stream: str, index: int) -> NDArray[Any]:
-        """One item: a decoded picture (H, W, 3) or (H, W), or a vector (D,). IndexError outside the take."""
+        """One item: a decoded picture (H, W, 3) or (H, W), or a vector (D,).
+
+        IndexError outside the take; CorruptTakeError if this item is damaged, whatever has become of others.
+        """
         spec = self._spec(stream)
         if self.manifest.layout[stream].codec is None:
             if not 0 <= index < self.manifest.counts[stream]:
                 raise IndexError(f"{stream} has {self.manifest.counts[stream]} items, not an item {index}")
-            item: NDArray[Any] = self.vectors(stream)[index].reshape(spec.shape)
-            return item
+            try:
+                item: NDArray[Any] = self.vectors(stream)[index]
+            except CorruptTakeError:
+                item = read_row(self.folder, self.manifest, columns_of(self.manifest, stream)[0], index)
+            return item.reshape(spec.shape)
         return self.frames(stream).read(index)
 
     def frames(self, stream: str) -> FrameReader:
@@ -69,18 +77,18 @@ class Episode:
         return self._frames[stream]
 
     def vectors(self, stream: str) -> NDArray[Any]:
-        """(T, D) all items of a vector stream, in the stream's dtype."""
-        spec = self._spec(stream)
+        """(T, D) all items of a vector stream, in the stream's dtype. CorruptTakeError names those that are damaged."""
+        self._spec(stream)
         layout = self.manifest.layout[stream]
         if layout.codec is not None:
             raise NotFoundError(f"the stream {stream} holds pictures, not vectors", "Use read()")
-        return read_column(self.folder / stream, spec.shape, spec.dtype, layout.per_file, self.manifest.counts[stream])
+        return read_checked(self.folder, self.manifest, columns_of(self.manifest, stream)[0])
 
     def times(self, stream: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(T,) device times and (T,) host times of a stream, ns."""
         self._spec(stream)
-        count = self.manifest.counts[stream]
-        return read_times(self.folder, stream, "device", count), read_times(self.folder, stream, "host", count)
+        device, host = columns_of(self.manifest, stream)[-2:]
+        return read_checked(self.folder, self.manifest, device), read_checked(self.folder, self.manifest, host)
 
     def row_times(self) -> NDArray[np.int64]:
         """(K,) host times of the regular grid, ns."""
@@ -99,21 +107,21 @@ class Episode:
         return rows.age_ns[:, rows.streams.index(stream)]
 
     def rows(self) -> Rows:
-        """The regular grid of all streams; see ``storage.rows``."""
+        """The regular grid of all streams; see ``storage.rows``. A damaged one is made anew from the times."""
         if self._rows is None:
-            self._rows = _read_rows(self.folder / ROWS_NAME, self.manifest)
+            try:
+                self._rows = read_grid(self.folder, self.manifest)
+            except CorruptTakeError as error:
+                self._rows = grid_of(self.folder, self.manifest, journal_sums(self.folder))
+                _log.warning("take %s: %s", self.manifest.id, error)
+                if len(self._rows.times_ns) != self.manifest.rows:
+                    self._rows = None
+                    raise
         return self._rows
 
     def verify(self) -> list[str]:
-        """Problems in words; [] means bit-true to the content hash. Reads the whole take."""
-        problems = check_arrays(self.folder, self.manifest)
-        try:
-            digests = digests_on_disk(self.folder, self.manifest)
-            if content_hash(self.manifest, digests, self.rows()) != self.manifest.content_hash:
-                problems.append("the contents do not match the content hash")
-        except CorruptTakeError as error:
-            problems.append(str(error))
-        return problems
+        """Problems in words, by stream and item or by file; [] means bit-true to what was recorded. Reads all of it."""
+        return verify_take(self.folder, self.manifest)
 
     def close(self) -> None:
         """Close open files; safe to call twice, reading opens them again."""
@@ -134,8 +142,29 @@ class Episode:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The checked manifest of a take, sealed or partial. CorruptTakeError also if its id is not the folder's."""
-    path = folder / GROUP_NAME
+    """The checked manifest of a take, sealed or partial; its copy where the first is damaged.
+
+    CorruptTakeError also if its id is not the folder's.
+    """
+    try:
+        manifest = _read_manifest(folder, GROUP_NAME)
+    except NewerTakeError:
+        raise
+    except CorruptTakeError as error:
+        if not (folder / COPY_NAME).is_file():
+            raise
+        try:
+            manifest = _read_manifest(folder, COPY_NAME)
+        except CorruptTakeError:
+            raise error from None
+        _log.warning("take %s: %s; its copy is used", manifest.id, error.what)
+    if folder.name.partition(".")[0] != manifest.id:
+        raise CorruptTakeError(f"the folder {folder.name} holds the take {manifest.id}", "Give the folder its own name")
+    return manifest
+
+
+def _read_manifest(folder: Path, name: str) -> Manifest:
+    path = folder / name
     try:
         if path.stat().st_size > _LARGEST_MANIFEST:
             raise CorruptTakeError(f"the manifest of {folder.name} is too large")
@@ -144,27 +173,4 @@ def read_manifest(folder: Path) -> Manifest:
         raise CorruptTakeError(
             f"the manifest of {folder.name} cannot be read ({error})", "Run `python main.py doctor`"
         ) from error
-    manifest = Manifest.from_json(attributes)
-    if folder.name.partition(".")[0] != manifest.id:
-        raise CorruptTakeError(f"the folder {folder.name} holds the take {manifest.id}", "Give the folder its own name")
-    return manifest
-
-
-def read_times(folder: Path, stream: str, clock: str, count: int) -> NDArray[np.int64]:
-    """(count,) ``device`` or ``host`` times of a stream, ns."""
-    return read_column(folder / f"{stream}.t_{clock}_ns", (), "int64", TIME_ROWS, count)
-
-
-def _read_rows(folder: Path, manifest: Manifest) -> Rows:
-    streams = tuple(sorted(manifest.streams))
-    count, width = manifest.rows, len(streams)
-    # Sealing writes each array of the grid as one chunk, as long as the grid.
-    index = read_column(folder / "index", (width,), "int64", max(count, 1), count)
-    if np.any(index < -1) or np.any(index >= np.array([manifest.counts[name] for name in streams], dtype=np.int64)):
-        raise CorruptTakeError("the rows point outside the take", "Run `python main.py doctor`")
-    return Rows(
-        read_column(folder / "t_host_ns", (), "int64", max(count, 1), count),
-        streams,
-        index,
-        read_column(folder / "age_ns", (width,), "int64", max(count, 1), count),
-    )
+    return Manifest.from_json(attributes)

@@ -6,6 +6,7 @@ little-endian uint64 (all ones where there is no frame), then a crc32c of that i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -17,6 +18,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.checksum import is_whole
 from storage.codecs import PictureCodec
 from storage.disk import open_for_reading, read_exactly, replace_file, write_file
 from workbench.core.errors import CorruptTakeError
@@ -24,6 +26,7 @@ from workbench.core.types import StreamSpec
 
 _EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 _OPEN_SHARDS = 8
+_DOCTOR = "Run `python main.py doctor`"
 
 
 def pack_shard(payloads: Sequence[bytes], places: int) -> bytes:
@@ -52,6 +55,50 @@ def unpack_index(handle: int, places: int) -> NDArray[np.uint64]:
     return index
 
 
+def mend_index(handle: int, places: int) -> NDArray[np.uint64]:
+    """The (places, 2) index of a shard whose own is damaged, as far as the payloads' checksums prove it.
+
+    Payloads lie one behind the other, so that each place is known twice: by its own offset and by the end of the one
+    before, by its size and by the offset of the next. Only for payloads that end with a checksum. CorruptTakeError if
+    the file is too short for an index.
+    """
+    body = os.fstat(handle).st_size - places * 16 - 4
+    if body < 0:
+        raise CorruptTakeError("a shard of pictures is too short")
+    data = read_exactly(handle, body, 0)
+    told = np.frombuffer(read_exactly(handle, places * 16, body), dtype="<u8").reshape(places, 2)
+    found = np.full((places, 2), _EMPTY, dtype="<u8")
+    end = 0
+    for place in range(places):
+        starts = (int(told[place, 0]), end)
+        after = int(told[place + 1, 0]) if place + 1 < places else body
+        stops = (*(start + int(told[place, 1]) for start in starts), after, body)
+        tries = ((start, stop) for start in starts for stop in stops if start < stop <= body)
+        extent = next(((start, stop) for start, stop in tries if is_whole(data[start:stop])), None)
+        if extent is not None:
+            found[place] = extent[0], extent[1] - extent[0]
+        end = min(extent[1] if extent is not None else starts[0] + int(told[place, 1]), body)
+    return found
+
+
+def mend_shard(path: Path, places: int) -> bool:
+    """Write a shard's index anew if it is damaged and every payload up to the last one found is there. True if done."""
+    handle = open_for_reading(path)
+    try:
+        with contextlib.suppress(CorruptTakeError):
+            unpack_index(handle, places)
+            return False
+        table = mend_index(handle, places)
+        used = table[: int(np.flatnonzero(table[:, 0] != _EMPTY).max(initial=-1)) + 1]
+        if not len(used) or np.any(used[:, 0] == _EMPTY):
+            return False
+        payloads = [read_exactly(handle, int(size), int(offset)) for offset, size in used]
+    finally:
+        os.close(handle)
+    replace_file(path, pack_shard(payloads, places), sync=True)
+    return True
+
+
 def count_places(handle: int, places: int) -> int:
     """How many items an open shard file holds. CorruptTakeError if it is broken."""
     return int(np.count_nonzero(unpack_index(handle, places)[:, 0] != _EMPTY))
@@ -60,6 +107,10 @@ def count_places(handle: int, places: int) -> int:
 def shard_name(shard: int, dimensions: int) -> str:
     """File name of a shard: its place along time, zeros along the picture's own dimensions."""
     return "c." + ".".join([str(shard), *["0"] * dimensions])
+
+
+def _words(error: Exception) -> str:
+    return error.what if isinstance(error, CorruptTakeError) else str(error)
 
 
 class FrameWriter:
@@ -79,22 +130,29 @@ class FrameWriter:
         folder.mkdir()
 
     def add(self, picture: NDArray[Any]) -> None:
-        """Encode and keep one picture; a full shard is written."""
+        """Encode and keep one picture. OSError if a full shard cannot be written; the picture is then not kept."""
+        self._spill()
         payload = self._codec.encode(np.ascontiguousarray(picture))
         self._payloads.append(payload)
         self.digest.update(len(payload).to_bytes(8, "little"))
         self.digest.update(payload)
-        if len(self._payloads) == self._per_shard:
-            self._save()
-            self._shard += 1
-            self._payloads, self._saved = [], 0
 
     def save(self) -> bool:
         """Write what is only in memory. Returns True if there are new files since the last call."""
         if len(self._payloads) > self._saved:
             self._save()
+        self._spill()
         new, self._new_files = self._new_files, False
         return new
+
+    def _spill(self) -> None:
+        """Write a full shard and begin the next."""
+        if len(self._payloads) < self._per_shard:
+            return
+        if len(self._payloads) > self._saved:
+            self._save()
+        self._shard += 1
+        self._payloads, self._saved = [], 0
 
     def _save(self) -> None:
         path = f"{self._folder}/{shard_name(self._shard, len(self._spec.shape))}"
@@ -133,12 +191,23 @@ class FrameReader:
             return read_exactly(handle, size, offset)
         except (OSError, EOFError, CorruptTakeError) as error:
             raise CorruptTakeError(
-                f"item {index} of {self._spec.name} cannot be read ({error})", "Run `python main.py doctor`"
+                f"item {index} of {self._spec.name} cannot be read ({_words(error)})", _DOCTOR
             ) from error
 
     def read(self, index: int) -> NDArray[Any]:
-        """One decoded picture, a fresh writable array."""
-        return self._codec.decode(self.payload(index), self._spec.shape, self._dtype)
+        """One decoded picture, a fresh writable array. CorruptTakeError names a damaged one."""
+        payload = self.payload(index)
+        try:
+            return self._codec.decode(payload, self._spec.shape, self._dtype)
+        except CorruptTakeError as error:
+            raise CorruptTakeError(f"item {index} of {self._spec.name} is damaged ({error.what})", _DOCTOR) from error
+
+    def check(self, index: int) -> bytes:
+        """Compressed bytes of one picture that match their checksum, if they have one. CorruptTakeError otherwise."""
+        payload = self.payload(index)
+        if self._codec.crc32c and not is_whole(payload):
+            raise CorruptTakeError(f"item {index} of {self._spec.name} does not match its checksum", _DOCTOR)
+        return payload
 
     def close(self) -> None:
         """Close the files; safe to call twice."""
@@ -153,9 +222,17 @@ class FrameReader:
             os.close(self._open.pop(next(iter(self._open)))[0])
         handle = open_for_reading(f"{self._folder}/{shard_name(shard, len(self._spec.shape))}")
         try:
-            table = unpack_index(handle, self._per_shard)
+            table = self._index(handle)
         except BaseException:
             os.close(handle)
             raise
         self._open[shard] = handle, table
         return handle, table
+
+    def _index(self, handle: int) -> NDArray[np.uint64]:
+        try:
+            return unpack_index(handle, self._per_shard)
+        except CorruptTakeError:
+            if not self._codec.crc32c:
+                raise
+            return mend_index(handle, self._per_shard)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 
 from storage.columns import TIME_ROWS, chunk_name
 from storage.disk import open_for_reading, replace_file
+from storage.layout import RESERVE_NAME
 from storage.manifest import Manifest
 from storage.shards import FrameReader, count_places, pack_shard, shard_name
 from workbench.core.errors import CorruptTakeError
@@ -19,16 +21,23 @@ from workbench.core.errors import CorruptTakeError
 def find_surplus(folder: Path, draft: Manifest, *, torn: bool) -> list[str]:
     """What lies on disk beyond ``draft.counts``, in words; [] if nothing does."""
     found = ["a torn journal line"] if torn else []
-    for name, count in draft.counts.items():
-        more = _extra_frames(folder, draft, name) if draft.layout[name].codec else _extra_rows(folder, draft, name)
+    for name in draft.counts:
+        pictures = draft.layout[name].codec is not None
+        more = _extra_frames(folder, draft, name) if pictures else _extra_rows(folder, draft, name)
         if more:
-            found.append(f"{more} of {name} beyond {count}")
-    found += [f"an unfinished file of {path.parent.name}" for path in folder.rglob("*.tmp")]
+            noun = ("picture" if pictures else "item") + ("" if more == 1 else "s")
+            found.append(f"{more} {noun} of {name} written after the last durable block")
+    # The take's own documents are no data: sealing writes them again.
+    found += [f"an unfinished file of {path.parent.name}" for path in folder.glob("*/*.tmp")]
     return found
 
 
 def trim(folder: Path, draft: Manifest) -> None:
-    """Remove everything beyond ``draft.counts``. CorruptTakeError if something promised is missing."""
+    """Remove everything beyond ``draft.counts``, and the reserve first: a full disk needs its room.
+
+    A shard that cannot be cut because its own pictures are damaged stays as it is; nobody reads beyond the counts.
+    """
+    (folder / RESERVE_NAME).unlink(missing_ok=True)
     for path in folder.rglob("*.tmp"):
         path.unlink()
     for name, spec in draft.streams.items():
@@ -102,8 +111,9 @@ def _trim_frames(folder: Path, draft: Manifest, name: str) -> None:
             if kept <= 0:
                 path.unlink()
             elif _places(path, layout.per_file) > kept:
-                payloads = [reader.payload(number * layout.per_file + place) for place in range(kept)]
-                replace_file(path, pack_shard(payloads, layout.per_file), sync=True)
+                with contextlib.suppress(CorruptTakeError):
+                    payloads = [reader.payload(number * layout.per_file + place) for place in range(kept)]
+                    replace_file(path, pack_shard(payloads, layout.per_file), sync=True)
     finally:
         reader.close()
 

@@ -5,38 +5,43 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import errno
 import json
 import logging
 import shutil
 import time
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from storage import zarr_meta
 from storage.codecs import choose_codec, is_picture
 from storage.columns import TIME_ROWS, VECTOR_ROWS, ColumnWriter
 from storage.content import StreamDigest
-from storage.disk import sync_paths, write_file
+from storage.disk import Reserve, sync_paths, write_file
 from storage.journal import JournalWriter
-from storage.layout import GROUP_NAME, JOURNAL_NAME, Home
+from storage.layout import COPY_NAME, GROUP_NAME, JOURNAL_NAME, RESERVE_NAME, Home, newest_id
 from storage.manifest import Manifest, StoreSettings, StreamLayout
 from storage.sealing import seal_folder
 from storage.shards import FrameWriter
+from storage.trimming import trim
 from workbench.core.errors import NotFoundError, StateError, WorkbenchError
 from workbench.core.files import new_id
 from workbench.core.types import Frame, Outcome, StreamSpec, TakeInfo
 
 _log = logging.getLogger(__name__)
 _DEFAULTS = StoreSettings()
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class _Stream:
     """One stream's three files-to-be: items, device times, host times."""
 
-    def __init__(self, writer: EpisodeWriter, spec: StreamSpec, layout: StreamLayout, *, sync: bool) -> None:
+    def __init__(self, folder: Path, spec: StreamSpec, layout: StreamLayout, *, sync: bool) -> None:
         self.spec = spec
-        folder = writer.folder
         self.items: FrameWriter | ColumnWriter
         if layout.codec is None:
             self.items = ColumnWriter(folder / spec.name, spec.shape, spec.dtype, layout.per_file, sync=sync)
@@ -45,6 +50,8 @@ class _Stream:
         self.device = ColumnWriter(folder / f"{spec.name}.t_device_ns", (), "int64", TIME_ROWS, sync=sync)
         self.host = ColumnWriter(folder / f"{spec.name}.t_host_ns", (), "int64", TIME_ROWS, sync=sync)
         self.folders = [folder / f"{spec.name}{end}" for end in ("", ".t_device_ns", ".t_host_ns")]
+        self.host_ns = array("q")
+        self.durable = self._digest()
 
     def add(self, frame: Frame) -> None:
         data = frame.data
@@ -57,21 +64,42 @@ class _Stream:
         self.items.add(data if isinstance(self.items, FrameWriter) else data.copy())
         self.device.add(frame.t_device_ns)
         self.host.add(frame.t_host_ns)
+        self.host_ns.append(frame.t_host_ns)
 
     def save(self) -> list[Path]:
         """Write what is pending; returns folders with new files."""
         parts = (self.items, self.device, self.host)
         return [folder for part, folder in zip(parts, self.folders, strict=True) if part.save()]
 
-    def digest(self) -> StreamDigest:
-        return StreamDigest(self.items.digest.hexdigest(), self.device.digest.hexdigest(), self.host.digest.hexdigest())
+    def block_sums(self, first: int) -> dict[str, tuple[int, int]]:
+        """For the journal: the checksum of what each column got since the last block, which began at ``first``."""
+        if len(self.host_ns) == first:
+            return {}
+        return {column.name: (first, column.block_crc) for column in self._columns()}
+
+    def journalled(self) -> None:
+        """What is saved is now promised."""
+        for column in self._columns():
+            column.begin_block()
+        self.durable = self._digest()
+
+    def _columns(self) -> list[ColumnWriter]:
+        return [part for part in (self.items, self.device, self.host) if isinstance(part, ColumnWriter)]
+
+    def _digest(self) -> StreamDigest:
+        parts = [part.digest.hexdigest() for part in (self.items, self.device, self.host)]
+        return StreamDigest(parts[0], parts[1], parts[2], {column.name: column.crc for column in self._columns()})
 
 
 class EpisodeWriter:
     """Records one take. Make it with ``create``; every method is called from one thread, the recorder's.
 
-    After an error of the disk the take is closed as it is: everything up to the last journalled block is kept and
-    ``doctor`` finishes it.
+    When the disk refuses, the take is closed and sealed as it is, if that is still possible: a full disk gets back the
+    reserve kept beside the take. Otherwise everything up to the last journalled block is left for ``doctor``.
+
+    Attributes:
+        counts: items taken in; durable: items that the journal promises.
+        rescued: the take as it was sealed after the disk refused, else None.
     """
 
     def __init__(self, home: Home, draft: Manifest, settings: StoreSettings) -> None:
@@ -80,13 +108,22 @@ class EpisodeWriter:
         self.folder = home.partial(draft.id)
         self.counts: dict[str, int] = dict.fromkeys(draft.streams, 0)
         self.durable: dict[str, int] = dict(self.counts)
+        self.rescued: Manifest | None = None
         self._draft = draft
         self._settings = settings
+        self._streams: dict[str, _Stream] = {}
         self._gaps: dict[str, list[tuple[int, int]]] = {name: [] for name in draft.streams}
         self._new_gaps: list[tuple[str, int, int]] = []
+        self._reserve = Reserve(self.folder / RESERVE_NAME)
+        self._target = home.sealed(draft.id)
+        self._words: dict[str, Any] = {}
         self._open = True
-        with self._disk():
-            self._start()
+        try:
+            with self._disk():
+                self._start()
+        except WorkbenchError:
+            self.abandon()
+            raise
         self._last_block_s = time.monotonic()
 
     @classmethod
@@ -100,7 +137,7 @@ class EpisodeWriter:
         for spec in streams:
             if any(f"{spec.name}.t_{clock}_ns" in specs for clock in ("device", "host")):
                 raise WorkbenchError(f"a stream may not be named like the times of {spec.name}", "Rename the stream")
-        return cls(home, _as_read(_draft(info, specs, settings)), settings)
+        return cls(home, _as_read(_draft(home, info, specs, settings)), settings)
 
     def append(self, stream: str, frame: Frame) -> None:
         """Take one item; ``frame.gap_before`` is recorded. Encodes at once; about every ``block_s`` writes a block."""
@@ -125,7 +162,10 @@ class EpisodeWriter:
     def seal(
         self, outcome: Outcome = Outcome.UNLABELLED, *, notes: str = "", extra: dict[str, Any] | None = None
     ) -> Manifest:
-        """Finish the take: rows, hash, manifest, rename. ``extra`` is added to what was given at the start."""
+        """Finish the take: rows, hash, manifest, rename. ``extra`` is added to what was given at the start.
+
+        A disk that is full only now costs nothing: the reserve holds what sealing writes.
+        """
         return self._seal(self.home.sealed(self.episode_id), outcome, notes, extra or {})
 
     def discard(self) -> None:
@@ -143,11 +183,12 @@ class EpisodeWriter:
     def _start(self) -> None:
         self.folder.mkdir()
         sync = self._settings.sync
+        self._reserve.take(self._settings.reserve_bytes)
         group = zarr_meta.to_bytes(zarr_meta.group(self._draft.to_json()))
-        write_file(self.folder / GROUP_NAME, group, sync=sync)
-        self._streams = {
-            name: _Stream(self, spec, self._draft.layout[name], sync=sync) for name, spec in self._draft.streams.items()
-        }
+        for name in (GROUP_NAME, COPY_NAME):
+            write_file(self.folder / name, group, sync=sync)
+        for name, spec in self._draft.streams.items():
+            self._streams[name] = _Stream(self.folder, spec, self._draft.layout[name], sync=sync)
         self._journal = JournalWriter(self.folder / JOURNAL_NAME, sync=sync)
         self._journal.append(self.counts, [])
         if sync:
@@ -158,29 +199,48 @@ class EpisodeWriter:
         if self._settings.sync:
             sync_paths(folders)
         if self.counts != self.durable:
-            self._journal.append(self.counts, self._new_gaps)
+            sums = {}
+            for name, stream in self._streams.items():
+                sums.update(stream.block_sums(self.durable[name]))
+            self._journal.append(self.counts, self._new_gaps, sums)
+            for stream in self._streams.values():
+                stream.journalled()
             self.durable = dict(self.counts)
             self._new_gaps = []
         self._last_block_s = time.monotonic()
 
     def _seal(self, target: Path, outcome: Outcome, notes: str, extra: dict[str, Any]) -> Manifest:
         self._check_open()
+        words: dict[str, Any] = {"outcome": outcome, "notes": notes, "extra": {**self._draft.extra, **extra}}
+        _as_read(dataclasses.replace(self._draft, **words))  # a value that cannot be stored is refused before sealing
+        self._target, self._words = target, words
         with self._disk():
-            self._write_block()
-            changed = dataclasses.replace(
-                self._draft,
-                outcome=outcome,
-                notes=notes,
-                extra={**self._draft.extra, **extra},
-                counts=dict(self.counts),
-                gaps={name: sum(missing for _, missing in gaps) for name, gaps in self._gaps.items()},
-                gap_positions={name: tuple(gaps) for name, gaps in self._gaps.items()},
-            )
-            finished = _as_read(changed)
-            digests = {name: stream.digest() for name, stream in self._streams.items()}
-            manifest = seal_folder(self.folder, target, finished, digests=digests, sync=self._settings.sync)
+            try:
+                self._write_block()
+            except OSError as error:
+                if error.errno not in _FULL or not self._reserve.give_back():
+                    raise
+                self._write_block()
+            manifest = self._finish(words)
         self._close()
         return manifest
+
+    def _finish(self, words: dict[str, Any]) -> Manifest:
+        """Seal what the journal promises."""
+        gaps = {name: tuple(gap for gap in gaps if gap[0] < self.durable[name]) for name, gaps in self._gaps.items()}
+        changed = dataclasses.replace(
+            self._draft,
+            **words,
+            counts=dict(self.durable),
+            gaps={name: sum(missing for _, missing in found) for name, found in gaps.items()},
+            gap_positions=gaps,
+        )
+        digests = {name: stream.durable for name, stream in self._streams.items()}
+        times = {name: np.array(s.host_ns[: self.durable[name]], np.int64) for name, s in self._streams.items()}
+        self._reserve.give_back()
+        return seal_folder(
+            self.folder, self._target, _as_read(changed), digests=digests, times=times, sync=self._settings.sync
+        )
 
     def _check_open(self) -> None:
         if not self._open:
@@ -193,17 +253,47 @@ class EpisodeWriter:
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
-        """Turn the disk's refusals into a sentence that says what was kept."""
+        """Turn the disk's refusals into a sentence that says what was kept, and seal that if it is possible."""
         try:
             yield
         except OSError as error:
+            _log.exception("the take %s could not be written", self.episode_id)
+            why = error.strerror or str(error)
+            self.rescued = self._rescue(error.errno, why) if self._open else None
             self._close()
             kept = ", ".join(f"{count} of {name}" for name, count in sorted(self.durable.items()) if count) or "nothing"
-            _log.exception("the take %s could not be written", self.episode_id)
+            full = error.errno in _FULL
+            advice = (
+                f"Free space on the disk of {self.home.path}" if full else f"Look after the disk of {self.home.path}"
+            )
+            if self.rescued is not None:
+                what = f"the take {self.episode_id} had to end early ({why}) and is sealed; kept: {kept}"
+                raise WorkbenchError(what, advice) from error
             raise WorkbenchError(
-                f"the take {self.episode_id} could not be written ({error.strerror or error}); kept: {kept}",
-                f"Free space on the disk of {self.home.path}, then run `python main.py doctor`",
+                f"the take {self.episode_id} could not be written ({why}); kept: {kept}",
+                f"{advice}, then run `python main.py doctor --fix`",
             ) from error
+
+    def _rescue(self, number: int | None, why: str) -> Manifest | None:
+        """Seal the take as far as the disk lets us. With room again, everything in memory is kept; else what the
+        journal promises. None if neither works or nothing was recorded."""
+        if number in _FULL and self._reserve.give_back():
+            with contextlib.suppress(OSError):  # it may be full again; what is durable needs less
+                self._write_block()
+        if not any(self.durable.values()) or not self.folder.is_dir():
+            return None
+        lost = {name: count - self.durable[name] for name, count in self.counts.items() if count > self.durable[name]}
+        extra = {
+            **self._words.get("extra", self._draft.extra),
+            "ended_by": f"the disk: {why}",
+            **({"unwritten": lost} if lost else {}),
+        }
+        try:
+            trim(self.folder, dataclasses.replace(self._draft, counts=dict(self.durable)))
+            return self._finish({**self._words, "extra": extra})
+        except (OSError, WorkbenchError):
+            _log.exception("the take %s could not be sealed; the doctor will", self.episode_id)
+            return None
 
 
 def _as_read(manifest: Manifest) -> Manifest:
@@ -211,7 +301,7 @@ def _as_read(manifest: Manifest) -> Manifest:
     return Manifest.from_json(json.loads(zarr_meta.to_bytes(manifest.to_json())))
 
 
-def _draft(info: TakeInfo, specs: dict[str, StreamSpec], settings: StoreSettings) -> Manifest:
+def _draft(home: Home, info: TakeInfo, specs: dict[str, StreamSpec], settings: StoreSettings) -> Manifest:
     layout = {}
     for name, spec in specs.items():
         if is_picture(spec):
@@ -220,7 +310,7 @@ def _draft(info: TakeInfo, specs: dict[str, StreamSpec], settings: StoreSettings
         else:
             layout[name] = StreamLayout(VECTOR_ROWS, None)
     return Manifest(
-        id=new_id(),
+        id=new_id(after=newest_id(home)),
         kind=info.kind,
         task=info.task,
         instruction=info.instruction,

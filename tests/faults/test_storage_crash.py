@@ -15,8 +15,8 @@ import pytest
 from storage.doctor import Verdict, diagnose, examine
 from storage.episode import Episode, EpisodeWriter
 from storage.journal import read_journal
-from storage.layout import JOURNAL_NAME, REASON_NAME, Home
-from tests.storage.takes import DEPTH, EXACT, SPECS, STATE, frame, info, item, write_take
+from storage.layout import COPY_NAME, GROUP_NAME, JOURNAL_NAME, REASON_NAME, Home
+from tests.storage.takes import DEPTH, EXACT, SPECS, STATE, frame, info, item, rewrite_manifest, write_take
 from workbench.core.errors import WorkbenchError
 
 ROOT = Path(__file__).parents[2]
@@ -133,23 +133,47 @@ def test_a_torn_journal_line_falls_back_to_the_line_before(tmp_path: Path) -> No
         np.testing.assert_array_equal(episode.read(DEPTH.name, 4), item(DEPTH, 4))
 
 
-def test_what_breaks_its_promise_is_quarantined_with_the_reason(tmp_path: Path) -> None:
+def test_what_nothing_vouches_for_is_quarantined_with_the_reason(tmp_path: Path) -> None:
     home = Home.open(tmp_path)
-    damages = {
-        "shard": lambda folder: (folder / DEPTH.name / "c.0.0.0").write_bytes(b"short"),
-        "times": lambda folder: (folder / f"{STATE.name}.t_device_ns" / "c.0").unlink(),
-        "journal": lambda folder: (folder / JOURNAL_NAME).unlink(),
-        "manifest": lambda folder: (folder / "zarr.json").write_text("{}"),
-    }
-    for damage in damages.values():
+
+    def no_manifest(folder: Path) -> None:
+        (folder / GROUP_NAME).write_text("{}")
+        (folder / COPY_NAME).unlink()
+
+    for damage in (no_manifest, lambda folder: (folder / JOURNAL_NAME).unlink()):
         writer = _leftover(home)
         writer._journal.close()
         damage(writer.folder)
     report = examine(home, fix=True)
-    assert len(report.quarantined) == 4 and not report.finished
+    assert len(report.quarantined) == 2 and not report.finished
     for folder in home.quarantine.iterdir():
         assert len((folder / REASON_NAME).read_text()) > 10
     assert not list(home.episodes.iterdir()) and examine(home).clean
+
+
+@pytest.mark.parametrize("damage", ["shard", "times", "manifest"])
+def test_a_damaged_leftover_keeps_what_is_not_damaged(tmp_path: Path, damage: str) -> None:
+    home = Home.open(tmp_path)
+    writer = _leftover(home)
+    writer._journal.close()
+    if damage == "shard":
+        (writer.folder / DEPTH.name / "c.0.0.0").write_bytes(b"short")
+    elif damage == "times":
+        (writer.folder / f"{STATE.name}.t_device_ns" / "c.0").unlink()
+    else:
+        (writer.folder / GROUP_NAME).write_text("{}")
+    assert examine(home, fix=True).finished == [writer.episode_id]
+    with Episode.open(home, writer.episode_id) as episode:
+        np.testing.assert_array_equal(episode.vectors(STATE.name)[11], item(STATE, 11))
+        problems = "; ".join(episode.verify())
+        if damage == "shard":
+            assert f"of {DEPTH.name}" in problems and "items 0 to 9" in problems
+            np.testing.assert_array_equal(episode.read(DEPTH.name, 11), item(DEPTH, 11))
+        elif damage == "times":
+            assert f"items 0 to 11 of {STATE.name}.t_device_ns" in problems
+            np.testing.assert_array_equal(episode.read(DEPTH.name, 5), item(DEPTH, 5))
+        else:
+            assert problems == ""
 
 
 def test_a_take_that_only_lacks_its_final_name_gets_it(tmp_path: Path) -> None:
@@ -216,7 +240,6 @@ def test_a_full_disk_while_sealing_can_be_finished_later(tmp_path: Path, monkeyp
 def test_takes_of_a_newer_version_are_left_where_they_are(tmp_path: Path) -> None:
     home = Home.open(tmp_path)
     manifest = write_take(home, 0.5)
-    group = home.sealed(manifest.id) / "zarr.json"
-    group.write_text(group.read_text().replace('"format_version":1', '"format_version":2'))
+    rewrite_manifest(home.sealed(manifest.id), lambda attributes: attributes.update(format_version=2))
     report = examine(home, fix=True)
-    assert report.clean and "newer version" in report.messages[0] and group.exists()
+    assert report.clean and "newer version" in report.messages[0] and home.sealed(manifest.id).exists()

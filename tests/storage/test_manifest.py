@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.episode import Episode, Manifest
-from storage.layout import GROUP_NAME, Home
-from tests.storage.takes import DEPTH, FRONT, STATE, write_take
+from storage.layout import COPY_NAME, GROUP_NAME, Home
+from tests.storage.takes import DEPTH, FRONT, STATE, rewrite_manifest, write_take
 from workbench.core.errors import CorruptTakeError, WorkbenchError
 
 
@@ -47,10 +46,7 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], None]] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_manifests_are_corrupt_takes(home: Home, name: str) -> None:
     manifest = write_take(home, 0.5)
-    path = home.sealed(manifest.id) / GROUP_NAME
-    document = json.loads(path.read_bytes())
-    HOSTILE[name](document["attributes"])
-    path.write_text(json.dumps(document))
+    rewrite_manifest(home.sealed(manifest.id), HOSTILE[name])
     with pytest.raises(CorruptTakeError):
         Episode.open(home, manifest.id)
 
@@ -58,6 +54,7 @@ def test_hostile_manifests_are_corrupt_takes(home: Home, name: str) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"attributes": 3}', "[" * 100_000, '"\\ud800"'])
 def test_nonsense_instead_of_a_manifest(home: Home, text: str) -> None:
     manifest = write_take(home, 0.5)
+    (home.sealed(manifest.id) / COPY_NAME).unlink()
     (home.sealed(manifest.id) / GROUP_NAME).write_text(text)
     with pytest.raises(CorruptTakeError):
         Episode.open(home, manifest.id)
@@ -65,11 +62,7 @@ def test_nonsense_instead_of_a_manifest(home: Home, text: str) -> None:
 
 def test_more_promised_than_stored_is_corrupt(home: Home) -> None:
     manifest = write_take(home, 0.5)
-    path = home.sealed(manifest.id) / GROUP_NAME
-    document = json.loads(path.read_bytes())
-    for name in document["attributes"]["counts"]:
-        document["attributes"]["counts"][name] = 2000
-    path.write_text(json.dumps(document))
+    rewrite_manifest(home.sealed(manifest.id), lambda a: a["counts"].update(dict.fromkeys(a["counts"], 2000)))
     with Episode.open(home, manifest.id) as episode:
         with pytest.raises(CorruptTakeError):
             episode.read(FRONT.name, 1500)

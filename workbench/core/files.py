@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -73,10 +75,34 @@ def hash_tree(root: Path, skip: frozenset[str] = frozenset()) -> str:
     return digest.hexdigest()
 
 
-def new_id() -> str:
-    """A UUIDv7 (RFC 9562): 32 hex digits whose order is the order of creation, to the millisecond."""
-    stamp_ms = time.time_ns() // 1_000_000
-    value = (stamp_ms & ((1 << 48) - 1)) << 80 | secrets.randbits(80)
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return f"{value:032x}"
+def new_id(after: str = "", now_ns: int | None = None) -> str:
+    """A UUIDv7 (RFC 9562): 32 hex digits whose order is the order of creation, whatever becomes of the wall clock.
+
+    Args:
+        after: an id that must be smaller, for example the newest on disk. What is no UUIDv7 is disregarded.
+        now_ns: the wall clock; None asks it.
+    """
+    global _last_issued
+    stamp_ms = (time.time_ns() if now_ns is None else now_ns) // 1_000_000
+    number = (stamp_ms & ((1 << 48) - 1)) << 74 | secrets.randbits(74)
+    with _issuing:
+        if number <= _last_issued:
+            number = _last_issued + 1 + secrets.randbits(40)
+        if now_ns is None:
+            _last_issued = number
+    number = min(max(number, _number_of(after) + 1 + secrets.randbits(40)), (1 << 122) - 1)
+    head, middle, tail = number >> 74, number >> 62 & 0xFFF, number & ((1 << 62) - 1)
+    return f"{head << 80 | 0x7 << 76 | middle << 64 | 0x2 << 62 | tail:032x}"
+
+
+def _number_of(text: str) -> int:
+    """The 122 bits of a UUIDv7 that are time and chance, -1 for anything else."""
+    if not _UUID7.fullmatch(text):
+        return -1
+    value = int(text, 16)
+    return (value >> 80) << 74 | (value >> 64 & 0xFFF) << 62 | value & ((1 << 62) - 1)
+
+
+_UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
+_issuing = threading.Lock()
+_last_issued = -1
