@@ -59,3 +59,20 @@ def state(joints, now_ns, gripper=0.5):
 
 def command(joints, now_ns, gripper=0.5):
     return ArmCommand(np.asarray(joints, float), gripper, now_ns + 50_000_000)
+
+
+class PlanarBody(PlanarArm):
+    """The same arm with a shape: spheres along its three links; the first and the last link must not meet."""
+
+    def __init__(self, radius_m=0.03):
+        self._shares = [(link, share) for link in range(3) for share in (0.25, 0.5, 0.75, 1.0)]
+        self.radii_m = np.full(len(self._shares), radius_m)
+        self.pairs = np.array([(i, j) for i, (a, _) in enumerate(self._shares) for j, (b, _) in enumerate(self._shares)
+                               if a == 0 and b == 2])  # fmt: skip
+
+    def path(self, joints_KN, body=True):
+        angles = np.cumsum(joints_KN, axis=1)
+        steps = LINKS_M[:, None] * np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=-1)
+        ends = np.concatenate([np.zeros((len(steps), 1, 3)), np.cumsum(steps, axis=1)], axis=1)
+        centres = [ends[:, link] + share * steps[:, link] for link, share in self._shares] if body else []
+        return ends[:, -1], np.stack(centres, axis=1) if centres else np.zeros((len(steps), 0, 3))

@@ -18,7 +18,7 @@ SPEED, ACCELERATION = np.array(LIMITS.joint_speed_rad_s), np.array(LIMITS.joint_
 BOX_LOW, BOX_HIGH = np.array(LIMITS.workspace_min_m), np.array(LIMITS.workspace_max_m)
 ARM = PlanarArm()
 TICK_NS = round(PERIOD_S * 1e9)
-SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Path:
@@ -87,7 +87,7 @@ def test_no_sequence_of_commands_leaves_a_limit(moves):
             path.tick(wanted)
 
 
-@settings(SETTINGS, max_examples=12)
+@settings(SETTINGS, max_examples=6)
 @given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.floats(-1, 1)), min_size=3, max_size=12))
 def test_bang_bang_at_full_reach_stays_inside(directions):
     path = Path()
@@ -96,7 +96,7 @@ def test_bang_bang_at_full_reach_stays_inside(directions):
             path.tick(command(path.joints + 0.45 * np.sign(direction), path.now_ns))
 
 
-@settings(SETTINGS, max_examples=25)
+@settings(SETTINGS, max_examples=10)
 @given(st.tuples(*[st.floats(0.02, 0.98)] * 3))
 def test_a_ramp_reaches_a_reachable_target(share):
     target = LOW + np.array(share) * (HIGH - LOW)
