@@ -150,7 +150,7 @@ def _check_indexes(folder: Path, manifest: Manifest) -> list[str]:
         with contextlib.suppress(OSError):  # a missing shard is told by its pictures
             handle = open_for_reading(path)
             try:
-                unpack_index(handle, manifest.layout[name].per_file)
+                unpack_index(handle, manifest.layout[name].places)
             except CorruptTakeError as error:
                 problems.append(f"{path.name} of {name}: {error.what}")
             finally:
@@ -173,6 +173,6 @@ def _mended(manifest: Manifest, name: str, path: Path) -> bool:
     if codec is None or not codec.crc32c:
         return False
     try:
-        return mend_shard(path, manifest.layout[name].per_file)
+        return mend_shard(path, manifest.layout[name].places)
     except (OSError, CorruptTakeError):  # gone or cut short: named by verify, nothing to mend it from
         return False

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.checksum import CHECKSUM_CODEC, add_checksum, checked
+from storage.dense_codecs import dense_from_json, dense_to_json
 from workbench.core.errors import CorruptTakeError
 from workbench.core.types import StreamSpec
 
@@ -123,7 +124,10 @@ def codec_to_json(codec: PictureCodec) -> dict[str, Any]:
         return {"name": "jpeg", "quality": codec.quality, "subsampling": codec.subsampling, "crc32c": codec.crc32c}
     if isinstance(codec, ZstdCodec):
         return {"name": "zstd", "level": codec.level, "crc32c": codec.crc32c}
-    raise TypeError(f"no manifest name for {type(codec).__name__}")
+    dense = dense_to_json(codec)
+    if dense is None:
+        raise TypeError(f"no manifest name for {type(codec).__name__}")
+    return dense
 
 
 def codec_from_json(value: dict[str, Any]) -> PictureCodec:
@@ -133,4 +137,7 @@ def codec_from_json(value: dict[str, Any]) -> PictureCodec:
         return JpegCodec(int(value.get("quality", 95)), str(value["subsampling"]), crc32c)
     if value.get("name") == "zstd":
         return ZstdCodec(int(value.get("level", 1)), crc32c)
+    dense = dense_from_json(value)
+    if dense is not None:
+        return dense
     raise CorruptTakeError(f"the picture codec {value!r} is not known", "It may come from a newer version")

@@ -17,8 +17,8 @@ from storage.columns import TIME_ROWS, chunk_name, read_column, rows_of, salvage
 from storage.journal import BlockSum, read_journal
 from storage.layout import JOURNAL_NAME, ROWS_NAME
 from storage.manifest import DAMAGED, Manifest
+from storage.picture_readers import open_chunks
 from storage.rows import Rows, Times, make_rows
-from storage.shards import FrameReader
 from workbench.core.errors import CorruptTakeError
 
 Sums = Mapping[str, Sequence[BlockSum]]
@@ -228,11 +228,9 @@ def _pictures(folder: Path, manifest: Manifest, name: str) -> tuple[str, list[Da
     spec, layout, count = manifest.streams[name], manifest.layout[name], manifest.counts[name]
     damage: list[Damage] = []
     digest = hashlib.sha256()
-    if layout.codec is None:
-        raise TypeError(f"{name} holds no pictures")
-    reader = FrameReader(folder / name, spec, layout.codec, layout.per_file, count)
+    reader = open_chunks(folder, spec, layout, count)
     try:
-        for index in range(count):
+        for index in range(reader.count):
             try:
                 payload = reader.check(index)
             except CorruptTakeError as error:

@@ -12,6 +12,7 @@ import google_crc32c
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from storage.codecs import PictureCodec, codec_from_json, codec_to_json, is_picture
+from storage.dense_codecs import frames_per_chunk
 from storage.layout import FORMAT, FORMAT_VERSION, check_stream_name, is_episode_id
 from workbench.core.errors import CorruptTakeError
 from workbench.core.types import EpisodeKind, Outcome, StreamSpec
@@ -53,6 +54,11 @@ class StreamLayout:
 
     per_file: int
     codec: PictureCodec | None
+
+    @property
+    def places(self) -> int:
+        """Chunks per file: pictures, or pieces of video, which hold several."""
+        return self.per_file // frames_per_chunk(self.codec)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from storage.checks import verify_take
 from storage.content import columns_of, grid_of, journal_sums, read_checked, read_grid, read_row
 from storage.layout import COPY_NAME, GROUP_NAME, SEALED_SUFFIX, Home, is_episode_id
 from storage.manifest import Manifest, NewerTakeError
+from storage.picture_readers import PictureReader, open_pictures
 from storage.rows import Rows
-from storage.shards import FrameReader
 from workbench.core.errors import CorruptTakeError, NotFoundError
 from workbench.core.types import StreamSpec
 
@@ -29,7 +29,7 @@ class Episode:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
-        self._frames: dict[str, FrameReader] = {}
+        self._frames: dict[str, PictureReader] = {}
         self._rows: Rows | None = None
 
     @classmethod
@@ -65,7 +65,7 @@ class Episode:
             return item.reshape(spec.shape)
         return self.frames(stream).read(index)
 
-    def frames(self, stream: str) -> FrameReader:
+    def frames(self, stream: str) -> PictureReader:
         """The reader of a stream of pictures."""
         spec = self._spec(stream)
         layout = self.manifest.layout[stream]
@@ -73,7 +73,7 @@ class Episode:
             raise NotFoundError(f"the stream {stream} holds vectors, not pictures", "Use vectors()")
         if stream not in self._frames:
             count = self.manifest.counts[stream]
-            self._frames[stream] = FrameReader(self.folder / stream, spec, layout.codec, layout.per_file, count)
+            self._frames[stream] = open_pictures(self.folder, spec, layout, count)
         return self._frames[stream]
 
     def vectors(self, stream: str) -> NDArray[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from storage.codecs import RAW_CODEC, PictureCodec
+from storage.dense_codecs import frames_per_chunk
 from workbench.core.errors import WorkbenchError
 
 
@@ -23,6 +24,15 @@ def to_bytes(document: dict[str, Any]) -> bytes:
             f"the take's description holds a value that cannot be stored ({error})",
             "Use plain numbers, texts, lists and dictionaries",
         ) from error
+
+
+def parse(text: bytes) -> dict[str, Any] | None:
+    """The JSON object, or None if it is none."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def group(attributes: dict[str, Any], members: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -44,11 +54,14 @@ def column(count: int, item: tuple[int, ...], per_chunk: int, dtype: str, attrib
 def frames(
     count: int, item: tuple[int, ...], per_shard: int, dtype: str, codec: PictureCodec, attributes: dict[str, Any]
 ) -> dict[str, Any]:
-    """Array (count, *item) of one-item chunks inside shards of ``per_shard`` items; index at the end, crc32c."""
+    """Array (count, *item) in shards of ``per_shard`` items; index at the end, crc32c.
+
+    A chunk is one item; in a video, several.
+    """
     sharding = {
         "name": "sharding_indexed",
         "configuration": {
-            "chunk_shape": [1, *item],
+            "chunk_shape": [frames_per_chunk(codec), *item],
             "codecs": codec.zarr_codecs(),
             "index_codecs": [RAW_CODEC, {"name": "crc32c"}],
             "index_location": "end",
