@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +18,17 @@ from numpy.typing import NDArray
 from models import normalize
 from models.encoders import ENCODERS, Encoder
 from models.recipes import Recipe
+from storage.derived import derived, derived_path
 from storage.episode import Episode, Manifest
 from storage.layout import Home
+from storage.marks import trim_of
+from storage.windows import TOLERANCE_NS, common_grid, fresh_items
 from workbench.core.errors import WorkbenchError
-from workbench.core.files import write_atomic
 from workbench.core.types import POSE_AXES, Authority, EpisodeKind, Outcome
 
 Times = NDArray[np.int64]
 _STATE, _ACTION, _AUTHORITY = "observation.state", "action", "authority"
 _ARMS = ("", "left.", "right.")
-_TOLERANCE_NS = 2_000_000
 _FEWEST_ROWS = 4
 STATION = "station"
 
@@ -221,54 +221,33 @@ def _arm_streams(manifest: Manifest) -> list[str]:
 
 
 def _grid(episode: Episode, pictures: Sequence[str], vectors: Sequence[str], step_s: float) -> Times:
-    """Times every ``step_s``, beginning with a picture (else a state) at which every stream has begun."""
-    spans = [episode.times(name)[1] for name in (*pictures, *vectors)]
-    begin, end = max(int(t.min()) for t in spans), min(int(t.max()) for t in spans)
-    leading: Times = np.sort(spans[0])
-    start = int(leading[min(int(np.searchsorted(leading, begin)), len(leading) - 1)])
-    return np.arange(start, end + _TOLERANCE_NS, round(step_s * 1e9), dtype=np.int64)
+    """Times every ``step_s`` between the trim marks, beginning with a picture (else a state) when every stream runs."""
+    grid = common_grid([episode.times(name)[1] for name in (*pictures, *vectors)], step_s)
+    trim = trim_of(episode.manifest.extra)
+    return grid if trim is None else grid[(grid >= trim.start_ns) & (grid <= trim.end_ns)]
 
 
 def _features(
     home: Home, episode: Episode, encoder: Encoder, cameras: Sequence[str], grid: Times, step_s: float
 ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
     """Per camera the features of the newest picture of every row, and which rows had fresh ones everywhere."""
-    features, fresh = {}, _yes(grid)
+    features, usable = {}, _yes(grid)
     for camera in cameras:
         stream = f"observation.images.{camera}"
-        times = episode.times(stream)[1]
-        index = np.maximum(np.searchsorted(times, grid + _TOLERANCE_NS, side="right") - 1, 0)
-        limit_ns = 3e9 / max(1.0, episode.manifest.streams[stream].rate_hz) + step_s * 1e9
-        fresh &= np.abs(grid - times[index]) <= limit_ns
-        name = f"{episode.manifest.id}-{episode.manifest.content_hash[:16]}-{camera}-{round(step_s * 1e6)}.npy"
-        path = home.cache / "features" / encoder.hash() / name
-        features[camera] = _cached(path, len(grid), encoder.shape)
-        if len(features[camera]) != len(grid):
-            features[camera] = _encode(episode, stream, index, encoder)
-            _keep(path, features[camera])
-    return features, fresh
+        rate_hz = episode.manifest.streams[stream].rate_hz
+        index, fresh = fresh_items(episode.times(stream)[1], grid, rate_hz, step_s)
+        usable &= fresh
+        detail = f"{camera}-{round(step_s * 1e6)}-{grid[0]}"  # trim marks move the grid
+        path = derived_path(home, f"features/{encoder.hash()}", episode.manifest, detail)
+        encode = partial(_encode, episode, stream, index, encoder)
+        features[camera] = np.array(derived(path, encode, (len(grid), *encoder.shape)))
+    return features, usable
 
 
 def _encode(episode: Episode, stream: str, index: NDArray[np.int64], encoder: Encoder) -> NDArray[np.float32]:
     seen, inverse = np.unique(index, return_inverse=True)
     encoded = np.stack([encoder.encode(episode.read(stream, int(at))) for at in seen])
     return encoded[inverse]
-
-
-def _cached(path: Path, rows: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """The cached features, or an empty array if there are none that fit."""
-    empty = np.zeros((0, *shape), dtype=np.float32)
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return empty
-    return found if found.shape == (rows, *shape) and found.dtype == np.float32 else empty
-
-
-def _keep(path: Path, features: NDArray[np.float32]) -> None:
-    buffer = BytesIO()
-    np.save(buffer, features)
-    write_atomic(path, buffer.getvalue())
 
 
 def _arm_motion(
@@ -308,7 +287,7 @@ def interpolate_poses(
     a, b = poses_N8[before], poses_N8[after]
     out = a + (b - a) * share[:, None]
     out[:, 3:7] = normalize.slerp(a[:, 3:7], b[:, 3:7], share)
-    inside = (grid >= times_ns[0] - _TOLERANCE_NS) & (grid <= times_ns[-1] + _TOLERANCE_NS)
+    inside = (grid >= times_ns[0] - TOLERANCE_NS) & (grid <= times_ns[-1] + TOLERANCE_NS)
     return out, inside & (span <= longest_s * 1e9)
 
 
@@ -320,7 +299,7 @@ def _imitable(episode: Episode, grid: Times) -> NDArray[np.bool_]:
     if not manifest.counts.get(_AUTHORITY, 0):
         return ~_yes(grid)
     times = episode.times(_AUTHORITY)[1]
-    index = np.maximum(np.searchsorted(times, grid + _TOLERANCE_NS, side="right") - 1, 0)
+    index = np.maximum(np.searchsorted(times, grid + TOLERANCE_NS, side="right") - 1, 0)
     codes = episode.vectors(_AUTHORITY)[:, 0][index]
     return np.asarray(codes == Authority.OPERATOR.code, dtype=np.bool_)
 

@@ -41,11 +41,20 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Pictures:
+    """A stream of single picture files: its spec and how to read (time in ns, picture) one after another."""
+
+    spec: StreamSpec
+    frames: Callable[[], Iterator[tuple[int, NDArray[Any]]]]
+
+
+@dataclass(frozen=True, slots=True)
 class SourceTake:
     """One take as a format understood it.
 
     Attributes:
         videos: by camera name; pictures keep the times of the file.
+        pictures: streams of single picture files, depth among them.
         until_ns: pictures later than this are left out (a video that outlasts its states), None keeps all.
     """
 
@@ -57,6 +66,7 @@ class SourceTake:
     until_ns: int | None = None
     devices: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    pictures: tuple[Pictures, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +177,7 @@ def inside(root: Path, relative: str) -> Path:
 
 
 def _write(home: Home, take: SourceTake, about: dict[str, Any], settings: ImportSettings) -> str:
-    if not take.videos and not take.tables:
+    if not (take.videos or take.tables or take.pictures):
         raise WorkbenchError("it holds neither pictures nor numbers")
     info = TakeInfo(
         EpisodeKind.IMPORTED,
@@ -180,10 +190,13 @@ def _write(home: Home, take: SourceTake, about: dict[str, Any], settings: Import
     )
     specs = [table.spec for table in take.tables]
     specs += [_picture_spec(camera, video) for camera, video in take.videos.items()]
+    specs += [pictures.spec for pictures in take.pictures]
     writer = EpisodeWriter.create(home, info, specs, settings=StoreSettings(rows_hz=take.rows_hz, sync=False))
     try:
         for table in take.tables:
             _append(writer, table.spec.name, zip(table.times_ns.tolist(), table.values, strict=True))
+        for pictures in take.pictures:
+            _append(writer, pictures.spec.name, pictures.frames())
         left_out = {}
         for camera, video in take.videos.items():
             left_out[camera] = _append_video(writer, _picture_spec(camera, video).name, video, take.until_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from storage.layout import Home
@@ -11,6 +12,7 @@ from workbench.cli_learning import find_model
 from workbench.cli_output import Output
 from workbench.cli_verbs import Verb, add_actions, positive, seconds
 from workbench.services import benches
+from workbench.services.bench_record import bench_record
 from workbench.services.report_metrics import flatten
 
 
@@ -22,6 +24,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         train="rows per second with and without cached features",
         infer="latency and smoothness of a trained model",
     )
+    which["record"].add_argument("--cameras", type=positive, default=4)
+    which["record"].add_argument("--pictures", type=Path, help="folder with videos and depth frames to record")
     for name in ("record", "control"):
         which[name].add_argument("--seconds", type=seconds, default=20.0)
         which[name].add_argument("--quick", action="store_const", dest="seconds", const=4.0, help="4 seconds")
@@ -44,7 +48,7 @@ def _bench(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     if options.action == "record":
-        return benches.bench_record(options.seconds)
+        return bench_record(options.seconds, options.cameras, options.pictures, options.home, options.seed)
     if options.action == "control":
         return benches.bench_control(options.seconds)
     if options.action == "train":

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from hardware.camera import CAMERAS, CameraInfo, CameraShot
 from hardware.playback import Look, Shown, open_source
@@ -93,13 +96,12 @@ class PlaybackCamera:
         if self._next is None:
             return None
         t_ns, shown = self._take()
-        spec = self.streams
-        images = dict(zip((stream.name for stream in spec), (shown.color, shown.depth)))
-        for stream in spec:
-            if images[stream.name] is None or images[stream.name].shape != stream.shape:
+        images: dict[str, NDArray[Any]] = {}
+        for stream, image in zip(self.streams, (shown.color, shown.depth)):
+            if image is None or image.shape != stream.shape:
                 raise DeviceError(f"the pictures of {self._path} change their size", "Choose another recording")
-        copies = {name: image.copy() if self._kept else image for name, image in images.items() if image is not None}
-        return CameraShot(self._sequence, t_ns, time.monotonic_ns(), copies)
+            images[stream.name] = image.copy() if self._kept else image
+        return CameraShot(self._sequence, t_ns, time.monotonic_ns(), images)
 
     def close(self) -> None:
         self._shown = None

@@ -136,7 +136,7 @@ def small_set(tmp_path_factory: pytest.TempPathFactory) -> Set:
     home = Home.open(Path(tmp_path_factory.mktemp("home")))
     ids = (f"{number:032x}" for number in range(1, 100))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("storage.writer.new_id", lambda: next(ids))
+        patch.setattr("storage.writer.new_id", lambda **_: next(ids))
         robot = tuple(write_take(home, seed, looks=seed % 2 == 1) for seed in range(12))
         human = tuple(write_take(home, 100 + seed, EpisodeKind.HUMAN) for seed in range(6))
     return Set(home, robot, human)

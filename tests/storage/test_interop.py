@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -173,3 +174,31 @@ def test_small_helpers(tmp_path: Path) -> None:
     for bad in ("../x", "/etc/hostname", "link", "missing"):
         with pytest.raises(WorkbenchError):
             inside(tmp_path, bad)
+
+
+@pytest.mark.skipif(not (DATA / "realsense_f200_apc").is_dir(), reason="the RealSense F200 frames are not here")
+def test_real_depth_frames_become_millimetres_with_both_optics(tmp_path):
+    home = Home.open(tmp_path)
+    report = import_takes(DATA / "realsense_f200_apc", home)
+    assert len(report) == 1 and not report.skipped
+    with Episode.open(home, report.ids[0]) as episode:
+        assert episode.manifest.counts == {"observation.images.front": 10, "observation.depth.front": 10}
+        depth = episode.read("observation.depth.front", 3)
+        seen = depth[depth > 0]
+        assert 0.2 < len(seen) / depth.size < 0.7 and 300 < np.median(seen) < 1500, (
+            "a shelf half a metre to a metre away"
+        )
+        optics = episode.manifest.devices["front"]["intrinsics"]
+        assert optics["color"]["fx"] == pytest.approx(615.19519) and optics["depth"]["cy"] == pytest.approx(245.884354)
+        assert optics["depth"]["to_color"][0][3] == pytest.approx(0.025700001)
+        assert len(episode.manifest.extra["camera_poses"]) == 10
+
+
+def test_a_frame_folder_without_optics_is_skipped_with_a_reason(tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    (folder / "cam.info.txt").write_text("# nothing\n")
+    (folder / "frame-000000.color.png").write_bytes(imagecodecs.png_encode(np.zeros((4, 6, 3), np.uint8)))
+    (folder / "frame-000000.depth.png").write_bytes(imagecodecs.png_encode(np.zeros((4, 6), np.uint16)))
+    report = import_takes(folder, Home.open(tmp_path / "home"))
+    assert not report.ids and "intrinsics" in report.skipped[0][1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing as mp
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from hardware.sim.tasks import DEMONSTRATED
@@ -37,47 +35,6 @@ ACT_EVERY_ROWS = 2
 def about(seed: int) -> dict[str, Any]:
     """What every measurement states beside its figures."""
     return {"machine": machine(), "versions": versions(), "seed": seed, "command": command_line()}
-
-
-def bench_record(seconds: float) -> dict[str, Any]:
-    """Record the simulated station's cameras (640x480 at 30 Hz, one with depth) for a while.
-
-    ``lost``: colour pictures missing in the take; ``missed_by_cameras``: how many of those the cameras never delivered
-    (a machine too slow to draw them). ``cpu_ms_per_camera_frame``: processor time of the capture process per colour
-    picture: rings, encoding, disk; drawing happens in another process.
-    """
-    with _running_station() as (station, home):
-        capture = _process("capture")
-        cpu_before, missed_before = _cpu_s(capture), _missed(station)
-        episode_id = station.start_take(TASK, EpisodeKind.TELEOP)
-        time.sleep(seconds)
-        cpu_s = _cpu_s(capture) - cpu_before
-        asked = time.monotonic()
-        station.stop_take()
-        while station.status().recorder.state != "idle":
-            time.sleep(0.005)
-        ready_s = time.monotonic() - asked
-        missed = _missed(station) - missed_before
-        with Library(home) as library:
-            view = library.open(episode_id)
-        counts = view.manifest.counts
-        pictures = [name for name in counts if name.startswith(("observation.images.", "observation.depth."))]
-        color = [name for name in pictures if name.startswith("observation.images.")]
-        depth = [name for name in pictures if name.startswith("observation.depth.")]
-        frames = sum(counts[name] for name in color)
-        folder = Home.open(home).sealed(episode_id)
-        return {
-            "lost": sum(view.manifest.gaps.get(name, 0) for name in color),
-            "missed_by_cameras": missed,
-            "frames": frames,
-            "achieved_hz": round(frames / len(color) / view.manifest.duration_s, 2),
-            "cpu_ms_per_camera_frame": round(1000 * cpu_s / max(1, frames), 3),
-            "stop_to_ready_s": round(ready_s, 3),
-            "bytes_per_color_frame": _bytes_each(folder, color, counts),
-            "bytes_per_depth_frame": _bytes_each(folder, depth, counts),
-            "cameras": len(color),
-            "seconds": round(view.manifest.duration_s, 2),
-        }
 
 
 def bench_control(seconds: float) -> dict[str, Any]:
@@ -219,26 +176,3 @@ def _running_station(threads: bool = False) -> Iterator[tuple[Station, Path]]:
         running_station(Path(folder), simulated_settings(), threads=threads) as station,
     ):
         yield station, Path(folder)
-
-
-def _process(name: str) -> psutil.Process:
-    """A child process of this one by the name it was started under."""
-    for child in mp.active_children():
-        if child.name == name and child.pid is not None:
-            return psutil.Process(child.pid)
-    raise WorkbenchError(f"there is no process '{name}'", "Measure without --threads")
-
-
-def _missed(station: Station) -> int:
-    return sum(camera.drops for camera in station.status().cameras)
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
-def _bytes_each(folder: Path, streams: list[str], counts: dict[str, int]) -> int | None:
-    items = sum(counts[name] for name in streams)
-    size = sum(p.stat().st_size for name in streams for p in (folder / name).rglob("*") if p.is_file())
-    return round(size / items) if items else None
