@@ -6,7 +6,9 @@ and a take that cannot keep its promise goes to the quarantine with the reason b
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,8 +17,8 @@ from pathlib import Path
 from storage.checks import check_documents, mend_take
 from storage.columns import salvage_column
 from storage.content import column_damage, columns_of
-from storage.journal import JournalState, is_being_written, read_journal
-from storage.layout import JOURNAL_NAME, PARTIAL_SUFFIX, REASON_NAME, SEALED_SUFFIX, Home
+from storage.journal import JournalState, claimed, is_being_written, read_journal
+from storage.layout import BEGUN_SUFFIX, JOURNAL_NAME, PARTIAL_SUFFIX, REASON_NAME, SEALED_SUFFIX, Home
 from storage.manifest import Manifest, NewerTakeError
 from storage.reader import Episode, read_manifest
 from storage.sealing import seal_folder
@@ -27,6 +29,10 @@ from workbench.core.files import write_atomic
 from workbench.core.types import EpisodeKind
 
 Progress = Callable[[int, int], None]
+
+
+_BUSY = "is being recorded now"
+_BEGUN_S = 60.0
 
 
 class Verdict(StrEnum):
@@ -76,40 +82,53 @@ def examine(home: Home, fix: bool = False, *, deep: bool = False, progress: Prog
     ``deep`` also reads every sealed take in full against its checksums (slow). A take being recorded right now is
     left alone. Never raises for a broken take; OSError-like trouble with one take becomes a message.
     """
-    leftovers = sorted(home.episodes.glob("*" + PARTIAL_SUFFIX))
     sealed = sorted(home.episodes.glob("*" + SEALED_SUFFIX))
-    report = Report()
-    for done, folder in enumerate([*leftovers, *sealed]):
+    report = finish_leftovers(home, progress, fix=fix)
+    for done, folder in enumerate(sealed):
         if progress is not None:
-            progress(done, len(leftovers) + len(sealed))
+            progress(done, len(sealed))
         try:
-            if folder.name.endswith(PARTIAL_SUFFIX):
-                _treat(home, folder, report, fix=fix)
-            else:
-                _check_sealed(home, folder, report, fix=fix, deep=deep)
+            _check_sealed(home, folder, report, fix=fix, deep=deep)
         except (OSError, WorkbenchError) as error:
             report.messages.append(f"{folder.name} could not be treated: {error}")
     return report
 
 
-def finish_leftovers(home: Home, progress: Progress | None = None) -> Report:
+def finish_leftovers(home: Home, progress: Progress | None = None, *, fix: bool = True) -> Report:
     """What a start does by itself: seal or put aside the leftovers of a crash. Sealed takes are not looked at."""
     report = Report()
+    if fix:
+        _sweep_begun(home)
     leftovers = sorted(home.episodes.glob("*" + PARTIAL_SUFFIX))
     for done, folder in enumerate(leftovers):
         if progress is not None:
             progress(done, len(leftovers))
         try:
-            _treat(home, folder, report, fix=True)
+            _treat(home, folder, report, fix=fix)
         except (OSError, WorkbenchError) as error:
             report.messages.append(f"{folder.name} could not be treated: {error}")
     return report
 
 
+def _sweep_begun(home: Home) -> None:
+    """Remove takes that died before anything could be recorded. One that begins at this moment is left alone."""
+    for folder in home.episodes.glob("*" + BEGUN_SUFFIX):
+        with contextlib.suppress(OSError):  # it has just become a take, or another doctor was quicker
+            if abs(time.time() - folder.stat().st_ctime) > _BEGUN_S:
+                with claimed(folder / JOURNAL_NAME) as mine:
+                    if mine:
+                        (folder / JOURNAL_NAME).unlink(missing_ok=True)
+                        folder.rmdir()
+
+
 def diagnose(folder: Path) -> Diagnosis:
     """Decide about one ``.zarr.partial`` folder without changing it."""
     if is_being_written(folder / JOURNAL_NAME):
-        return Diagnosis(folder, Verdict.LEAVE, "is being recorded now")
+        return Diagnosis(folder, Verdict.LEAVE, _BUSY)
+    return _diagnose(folder)
+
+
+def _diagnose(folder: Path) -> Diagnosis:
     try:
         manifest = read_manifest(folder)
         if manifest.sealed:
@@ -206,8 +225,14 @@ def _diagnose_sealed(folder: Path, manifest: Manifest) -> Diagnosis:
 
 
 def _treat(home: Home, folder: Path, report: Report, *, fix: bool) -> None:
-    diagnosis = diagnose(folder)
-    _file(report, diagnosis, _act(home, diagnosis) if fix else "")
+    if not fix:
+        _file(report, diagnose(folder), "")
+        return
+    with claimed(folder / JOURNAL_NAME) as mine:
+        if not folder.is_dir():  # another doctor was quicker
+            return
+        diagnosis = _diagnose(folder) if mine else Diagnosis(folder, Verdict.LEAVE, _BUSY)
+        _file(report, diagnosis, _act(home, diagnosis))
 
 
 def _act(home: Home, diagnosis: Diagnosis) -> str:

@@ -8,9 +8,11 @@ tell a take being recorded from a leftover.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,25 @@ def read_journal(path: Path) -> JournalState:
     state.torn = lost
     state.damaged = [number for number in flawed if number <= last]
     return state
+
+
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Hold the journal as a writer does, so that nobody else treats the take meanwhile. False if somebody has it."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # without a journal nobody can be writing
+        yield True
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(handle)
 
 
 def is_being_written(path: Path) -> bool:

@@ -16,6 +16,7 @@ FORMAT_VERSION = 1
 
 SEALED_SUFFIX = ".zarr"
 PARTIAL_SUFFIX = ".zarr.partial"
+BEGUN_SUFFIX = ".begun"
 JOURNAL_NAME = "journal.jsonl"
 GROUP_NAME = "zarr.json"
 COPY_NAME = "manifest.json"
@@ -117,6 +118,10 @@ class Home:
     def partial(self, episode_id: str) -> Path:
         """Folder of a take that is being written."""
         return self.episodes / (_checked(episode_id) + PARTIAL_SUFFIX)
+
+    def begun(self, episode_id: str) -> Path:
+        """Folder of a take in the moment before it is ``partial``: nothing is in it but a journal without lines."""
+        return self.episodes / (_checked(episode_id) + BEGUN_SUFFIX)
 
     def trashed(self, episode_id: str) -> Path:
         """Folder of a take in the trash."""

@@ -175,21 +175,41 @@ class EpisodeWriter:
         elif self._open:
             self.abandon()
 
+    def end_early(self, reason: str) -> Manifest | None:
+        """Seal what was recorded because something went wrong elsewhere, or return what the disk's refusal left sealed.
+
+        None if there is nothing to keep or it cannot be sealed; the doctor looks after the rest. Never raises.
+        """
+        if self._open and not any(self.counts.values()):
+            self.abandon()
+        elif self._open:
+            try:
+                sealed = self.home.sealed(self.episode_id)
+                self.rescued = self._seal(sealed, Outcome.UNLABELLED, "", {"ended_by": reason})
+            except WorkbenchError:
+                _log.exception("the take %s could not be sealed; the doctor will", self.episode_id)
+        self._close()
+        return self.rescued
+
     def abandon(self) -> None:
         """Give the take up and remove it: for imports, whose source still exists. Recordings use ``discard``."""
         self._close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in (self.folder, self.home.begun(self.episode_id)):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _start(self) -> None:
-        self.folder.mkdir()
         sync = self._settings.sync
+        # The journal is locked before the folder gets the name that a doctor looks for.
+        begun = self.home.begun(self.episode_id)
+        begun.mkdir()
+        self._journal = JournalWriter(begun / JOURNAL_NAME, sync=sync)
+        begun.rename(self.folder)
         self._reserve.take(self._settings.reserve_bytes)
         group = zarr_meta.to_bytes(zarr_meta.group(self._draft.to_json()))
         for name in (GROUP_NAME, COPY_NAME):
             write_file(self.folder / name, group, sync=sync)
         for name, spec in self._draft.streams.items():
             self._streams[name] = _Stream(self.folder, spec, self._draft.layout[name], sync=sync)
-        self._journal = JournalWriter(self.folder / JOURNAL_NAME, sync=sync)
         self._journal.append(self.counts, [])
         if sync:
             sync_paths([self.folder, self.folder.parent])

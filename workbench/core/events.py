@@ -61,6 +61,13 @@ class LibraryChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class TakesRecovered:
+    """The start found takes that a crash had interrupted: what was kept of each and why, one sentence per take."""
+
+    messages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class UpkeepProgressed:
     """Background work on sealed takes: ``chore`` has done ``done`` of ``total`` that were due when it began."""
 

@@ -222,11 +222,15 @@ class Recorder:
         return taken
 
     def _fault(self, error: Exception) -> WorkbenchError:
-        """Remember the failure; what is on disk stays for the doctor."""
+        """Remember the failure and seal what was recorded; only what cannot be sealed stays for the doctor."""
         self._error = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
         self._machine.to(RecorderState.FAULTED)
+        sealed = self._writer.end_early(self._error) if self._writer is not None else None
         self._publish(Failed("recorder", self._error))
         self._clear()
+        if sealed is not None:
+            self._machine.to(RecorderState.IDLE)
+            self._announce_sealed(sealed)
         kept = "What was written is kept; run `python main.py doctor --fix`"
         return error if isinstance(error, WorkbenchError) else WorkbenchError(f"recording failed ({error})", kept)
 

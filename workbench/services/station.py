@@ -27,8 +27,10 @@ from workbench.core.ring import Ring, runtime_directory, sweep_runtime_directory
 from workbench.core.types import EpisodeKind, Frame, Outcome, StreamSpec
 from workbench.services.capture import CameraStatus, ring_path
 from workbench.services.driver import DriverStatus
+from workbench.services.home_lock import HomeLock
 from workbench.services.hosting import Child, Host
 from workbench.services.recorder import RecorderStatus
+from workbench.services.recovery import recover
 from workbench.services.settings import Settings
 
 T = TypeVar("T")
@@ -73,11 +75,11 @@ class Station:
         self._closing = threading.Event()
         self._background: list[threading.Thread] = []
         self._requests = threading.RLock()
-
-    # life -----------------------------------------------------------------------------------------------------------
+        self._lock = HomeLock(self.home.path)
 
     def start(self) -> None:
-        """Start simulation (if any), capture and arm. Takes seconds; raises WorkbenchError."""
+        """Start simulation (if any), capture and arm; seal what a crash left. Takes seconds; raises WorkbenchError."""
+        self._lock.take()
         sweep_runtime_directory()
         self._folder.mkdir(mode=0o700)
         try:
@@ -86,6 +88,7 @@ class Station:
             self.close()
             raise
         self._in_background(self._watch, "station-watch")
+        self._in_background(lambda: recover(self.home, self.bus), "station-doctor")
 
     def close(self) -> None:
         """Hold the arm, seal a take in progress, end every process. Safe to call twice."""
@@ -103,6 +106,7 @@ class Station:
         self._rings.clear()
         self._chunks = None
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock.release()
 
     def _start_children(self) -> None:
         settings = self.settings
@@ -133,8 +137,6 @@ class Station:
     def _start_child(self, name: str, target: str, **values: Any) -> None:
         self._children[name] = self._host.start(name, target, **values)
 
-    # looking --------------------------------------------------------------------------------------------------------
-
     def status(self) -> StationStatus:
         """The newest snapshot, at most a quarter of a second old; never waits."""
         return self._snapshot
@@ -143,8 +145,6 @@ class Station:
         """A copy of the newest item of a stream, or None."""
         ring = self._rings.get(stream)
         return ring.latest() if ring is not None else None
-
-    # takes ----------------------------------------------------------------------------------------------------------
 
     def start_take(self, task: str, kind: EpisodeKind, extra: dict[str, Any] | None = None) -> str:
         """Begin recording. Human takes hold cameras only; all others the arm's streams too."""
