@@ -23,7 +23,7 @@ class Mailbox(Generic[T]):
         self._lock = threading.Lock()
         self._newest: T | None = None
         self._at_ns = 0
-        self._released = False
+        self._released = self._lost = False
         self._marks: list[str] = []
 
     def put(self, reading: T, held: bool) -> None:
@@ -33,17 +33,18 @@ class Mailbox(Generic[T]):
             self._released |= not held
 
     def lose(self) -> None:
-        """The device has gone: nothing is known until the next reading."""
+        """The device has gone: the next ``take`` tells of it, even if the device is back by then."""
         with self._lock:
             self._newest = None
-            self._released = False
+            self._released, self._lost = False, True
 
     def take(self) -> tuple[T | None, bool]:
         """The newest reading, None when there is none or it is too old; and whether the dead-man was seen open."""
         with self._lock:
-            released, self._released = self._released, False
+            released, self._released = self._released and not self._lost, False
+            lost, self._lost = self._lost, False
             fresh = self._now_ns() - self._at_ns <= self._silence_ns
-            return (self._newest if fresh else None), released
+            return (self._newest if fresh and not lost else None), released
 
     def mark(self, word: str) -> None:
         """The operator's judgement of the take ("success", "failure"), kept until it is asked for."""

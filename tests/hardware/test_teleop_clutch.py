@@ -218,9 +218,10 @@ def test_a_mailbox_forgets_what_is_old_and_remembers_a_release():
     assert box.take() == ("closed", True) and box.take() == ("closed", False)
     now[0] = 151_000_000
     assert box.take() == (None, False)
-    box.put("again", held=True)
+    box.put("gone", held=False)
     box.lose()
-    assert box.take() == (None, False)
+    box.put("back", held=True)
+    assert box.take() == (None, False) and box.take() == ("back", False), "a loss is told once, however short"
     box.mark("success")
     assert box.marks() == ("success",) and box.marks() == ()
 
