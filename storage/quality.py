@@ -95,11 +95,17 @@ def is_current(stored: Any, limits: Thresholds = _DEFAULTS) -> bool:
     )
 
 
-def assess_at(folder: Path, reference: Reference | None = None, limits: Thresholds = _DEFAULTS) -> Quality:
+def assess_at(
+    folder: Path,
+    reference: Reference | None = None,
+    limits: Thresholds = _DEFAULTS,
+    *,
+    between: Callable[[], None] = lambda: None,
+) -> Quality:
     """``assess`` of the take in a folder; one that cannot even be opened is ``unreadable``."""
     try:
         with Episode.at(folder) as episode:
-            return assess(episode, reference, limits)
+            return assess(episode, reference, limits, between=between)
     except CorruptTakeError as error:
         return Quality(VERSION, {}, (Remark(Flag.UNREADABLE, str(error)),), limits)
 

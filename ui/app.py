@@ -21,6 +21,7 @@ from workbench.core.bus import Bus
 from workbench.core.errors import WorkbenchError
 from workbench.services.settings import load_settings
 from workbench.services.station import Station
+from workbench.services.upkeep import Upkeep
 
 _log = logging.getLogger(__name__)
 
@@ -52,13 +53,16 @@ def run(home: Path, threads: bool = False) -> int:
     application.setDesktopFileName("clap-workbench")
     application.setQuitOnLastWindowClosed(False)
     bus = Bus()
+    upkeep = Upkeep(home, bus, threads=threads)
 
     def make_station() -> Station:
-        return Station(home, load_settings(home, None), threads=threads, bus=bus)
+        settings = load_settings(home, None)
+        upkeep.start(settings)
+        return Station(home, settings, threads=threads, bus=bus)
 
     window = Window(home, bus, Theme(application), make_station)
     window.closed.connect(application.quit)
-    with _signals_close(window):
+    with upkeep, _signals_close(window):
         window.show()
         window.start()
         return application.exec()

@@ -10,6 +10,7 @@ from typing import Any
 
 from storage.layout import Home
 from storage.records import EpisodeRecord
+from workbench import cli_upkeep
 from workbench.cli_output import Output
 from workbench.cli_verbs import Verb, add_actions, no_arguments, positive
 from workbench.core.types import EpisodeKind, Outcome
@@ -31,7 +32,8 @@ def _episodes_arguments(parser: argparse.ArgumentParser) -> None:
         restore="bring takes back from the trash",
         undo="take back the last change",
         verify="compare takes with their content hash",
-        stats="counts by kind, task and outcome",
+        stats="counts by kind, task, outcome and quality",
+        assess=cli_upkeep.HELP,
     )
     listing = actions["list"]
     listing.add_argument("--kind", choices=KINDS)
@@ -46,6 +48,7 @@ def _episodes_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("delete", "restore"):
         actions[name].add_argument("ids", nargs="+", metavar="id")
     actions["verify"].add_argument("ids", nargs="*", metavar="id", help="default: all")
+    cli_upkeep.add_assess_arguments(actions["assess"])
 
 
 def _episodes(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
@@ -141,7 +144,16 @@ def _stats(library: Library, options: argparse.Namespace, output: Output) -> Map
     output.table("", ("kind", "takes"), list(library.counts().items()))
     output.table("", ("task", "takes"), sorted(tasks.items()))
     output.say(f"{hours:.2f} hours in {len(records)} takes")
-    return {"kinds": library.counts(), "tasks": dict(tasks), "outcomes": dict(outcomes), "hours": round(hours, 4)}
+    quality = cli_upkeep.describe_quality(records)
+    output.table("", ("flag", "takes"), list(quality["flags"].items()))
+    output.say(f"{quality['assessed']} of them assessed, {quality['without_flags']} without a flag")
+    return {
+        "kinds": library.counts(),
+        "tasks": dict(tasks),
+        "outcomes": dict(outcomes),
+        "hours": round(hours, 4),
+        "quality": quality,
+    }
 
 
 _ACTIONS = {
@@ -154,6 +166,7 @@ _ACTIONS = {
     "undo": _undo,
     "verify": _verify,
     "stats": _stats,
+    "assess": cli_upkeep.assess,
 }
 
 

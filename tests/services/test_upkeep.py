@@ -1,0 +1,262 @@
+"""Background chores: real takes, a real process, killed in the middle, paused, and in nobody's way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from storage.episode import Episode, EpisodeWriter, StoreSettings
+from storage.layout import Home
+from storage.quality import is_current
+from storage.reader import read_manifest
+from tests.services.learnable import write_reach
+from tests.storage.signals import FRONT, STATE, Scene, record
+from workbench.cli import main
+from workbench.core.bus import Bus
+from workbench.core.errors import WorkbenchError
+from workbench.core.events import Failed, LibraryChanged, TakeSealed, UpkeepProgressed
+from workbench.core.types import EpisodeKind, Outcome, TakeInfo
+from workbench.services import chores as chores_module
+from workbench.services import upkeep as upkeep_module
+from workbench.services.chores import Chore, Round, Workshop
+from workbench.services.library import Library
+from workbench.services.settings import Settings, UpkeepSettings
+from workbench.services.upkeep import NICENESS, Upkeep, is_recording
+
+SETTINGS = Settings()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.open(tmp_path / "home")
+
+
+def assessed(home: Home, episode_id: str) -> bool:
+    return is_current(read_manifest(home.sealed(episode_id)).extra.get("quality"))
+
+
+@pytest.fixture
+def running(home: Home) -> Iterator[Callable[..., tuple[Upkeep, list[object]]]]:
+    """Starts background work on the home; everything that was said is collected."""
+    made: list[Upkeep] = []
+
+    def start(*, threads: bool = True) -> tuple[Upkeep, list[object]]:
+        bus, heard = Bus(), []
+        bus.subscribe(object, heard.append)
+        made.append(Upkeep(home.path, bus, threads=threads))
+        made[-1].start(SETTINGS)
+        return made[-1], heard
+
+    yield start
+    for upkeep in made:
+        upkeep.close()
+
+
+def test_what_lies_there_is_caught_up_with_and_a_new_take_wakes_it(home: Home, running) -> None:
+    old = [write_reach(home, seed).id for seed in range(2)]
+    upkeep, heard = running()
+    assert wait_for(lambda: all(assessed(home, take) for take in old))
+    assert wait_for(lambda: upkeep.status().state == "idle")
+    new = write_reach(home, 2)
+    upkeep._bus.publish(TakeSealed(new.id, 1, new.duration_s))
+    assert wait_for(lambda: assessed(home, new.id), 8.0), "long before the next look"
+    assert wait_for(
+        lambda: {i for e in heard if isinstance(e, LibraryChanged) for i in e.episode_ids} == {*old, new.id}
+    )
+    assert [event for event in heard if isinstance(event, Failed)] == []
+    steps = [(event.done, event.total) for event in heard if isinstance(event, UpkeepProgressed)]
+    assert steps[:3] == [(0, 2), (1, 2), (2, 2)]
+    with Library(home.path) as library:
+        for take in (*old, new.id):
+            stored = library.find(take).extra["quality"]
+            assert stored["version"] and stored["assessed_at"] and stored["figures"]["duration_s"] > 0
+            with library.open(take) as view:
+                assert view.verify() == (), "an assessment leaves the take bit-true"
+
+
+@pytest.mark.parametrize("kills", [2])
+def test_killed_in_the_middle_it_goes_on_and_leaves_nothing_half_written(
+    home: Home, running, monkeypatch, kills
+) -> None:
+    monkeypatch.setattr(upkeep_module, "_RESTART_S", 0.1)
+    takes = [record(home, Scene(seconds=6), (FRONT, STATE)) for _ in range(6)]
+    ids = [take.manifest.id for take in takes]
+    upkeep, _ = running(threads=False)
+    pids = []
+    for number in range(kills):
+        assert wait_for(lambda number=number: sum(assessed(home, take) for take in ids) > number)
+        pids.append(upkeep._child.pid)
+        assert psutil.Process(pids[-1]).nice() == NICENESS
+        os.kill(pids[-1], signal.SIGKILL)
+        assert wait_for(lambda: upkeep._child.pid not in pids)
+    assert wait_for(lambda: all(assessed(home, take) for take in ids))
+    assert not list(home.path.glob("episodes/*/*.tmp")), "leftovers of a torn write are written over"
+    with Library(home.path) as library:
+        assert all(is_current(library.find(take).extra.get("quality")) for take in ids)
+    for take in ids:
+        with Episode.open(home, take) as episode:
+            assert episode.verify() == []
+
+
+def test_a_kill_between_manifest_and_catalogue_is_made_good(home: Home) -> None:
+    take = write_reach(home, 0).id
+    with Workshop(home, SETTINGS) as workshop:
+        workshop.catalog.add(read_manifest(home.sealed(take)))
+        before = workshop.catalog.episode(take)
+        workshop.assess(take)
+        workshop.catalog.add(Episode.open(home, take).manifest)
+        stale = read_manifest(home.sealed(take))
+    with Workshop(home, SETTINGS) as workshop:
+        extra = {key: value for key, value in stale.extra.items() if key != "quality"}
+        workshop.catalog.add(
+            type(stale)(**{**{f: getattr(stale, f) for f in stale.__dataclass_fields__}, "extra": extra})
+        )
+    with Workshop(home, SETTINGS) as workshop:
+        assert workshop.unassessed() == [take]
+        assert workshop.assess(take) is None, "nothing is measured again"
+        assert workshop.unassessed() == []
+        assert is_current(workshop.catalog.episode(take).extra["quality"]) and "quality" not in before.extra
+
+
+def test_labels_given_meanwhile_are_kept(home: Home) -> None:
+    take = write_reach(home, 0).id
+    stop = threading.Event()
+    with Library(home.path) as library, Workshop(home, SETTINGS) as workshop:
+
+        def label() -> None:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                library.label(take, Outcome.FAILURE if number % 2 else Outcome.SUCCESS)
+                library.note(take, str(number))
+                assert library.find(take).notes == read_manifest(home.sealed(take)).notes == str(number)
+
+        failures: list[BaseException] = []
+
+        def guarded() -> None:
+            try:
+                label()
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=guarded)
+        thread.start()
+        for _ in range(10):
+            workshop.assess(take, again=True)
+        stop.set()
+        thread.join()
+        assert failures == [] and is_current(read_manifest(home.sealed(take)).extra["quality"])
+
+
+def test_it_waits_while_a_take_is_recorded_on_a_busy_machine(home: Home, running, monkeypatch) -> None:
+    load = {"percent": 90.0}
+    monkeypatch.setattr(upkeep_module.psutil, "cpu_percent", lambda interval=None: load["percent"])
+    writer = EpisodeWriter.create(home, TakeInfo(EpisodeKind.TELEOP, "t", "t"), (STATE,), settings=StoreSettings())
+    assert is_recording(home)
+    take = write_reach(home, 0).id
+    upkeep, _ = running()
+    assert wait_for(lambda: upkeep.status().state == "waiting")
+    assert not assessed(home, take)
+    load["percent"] = 10.0
+    assert wait_for(lambda: assessed(home, take)), "an idle machine may work while recording"
+    load["percent"] = 90.0
+    later = write_reach(home, 1).id
+    upkeep._bus.publish(TakeSealed(later, 1, 1.0))
+    assert wait_for(lambda: upkeep.status().state == "waiting")
+    writer.abandon()
+    assert not is_recording(home)
+    assert wait_for(lambda: assessed(home, later))
+
+
+def test_it_can_be_paused_and_ends_at_once_when_closed(home: Home, running) -> None:
+    upkeep, _ = running()
+    assert wait_for(lambda: upkeep.status().rounds >= 1)
+    upkeep.pause()
+    take = write_reach(home, 0).id
+    upkeep._bus.publish(TakeSealed(take, 1, 1.0))
+    time.sleep(0.3)
+    assert upkeep.status().state == "paused" and not assessed(home, take)
+    upkeep.resume()
+    assert wait_for(lambda: assessed(home, take))
+    upkeep.pause()
+    started = time.monotonic()
+    upkeep.close()
+    assert time.monotonic() - started < 3
+
+
+def test_switched_off_nothing_runs(home: Home) -> None:
+    with Upkeep(home.path, Bus()) as upkeep:
+        upkeep.start(Settings(upkeep=UpkeepSettings(assess=False)))
+        with pytest.raises(WorkbenchError, match="no background work"):
+            upkeep.status()
+
+
+def test_a_chore_that_fails_is_said_once_and_does_not_stop_the_others(home: Home) -> None:
+    takes = sorted((write_reach(home, seed).id for seed in range(3)), reverse=True)
+    done: list[str] = []
+
+    def work(_: Workshop, take: str) -> None:
+        if take == takes[1]:
+            raise WorkbenchError("the disk refuses", "Free space")
+        done.append(take)
+
+    chore = Chore("polish", lambda settings: True, lambda workshop: takes, work)
+    said: list[str] = []
+    with Workshop(home, SETTINGS) as workshop:
+        rounds = Round(workshop, lambda *step: None, said.append)
+        assert rounds.run([chore]) == 3 and rounds.run([chore]) == 2
+    assert done == [takes[0], takes[2]] * 2
+    assert len(said) == 1 and "the disk refuses" in said[0] and takes[1] in said[0]
+
+
+def test_a_take_that_cannot_be_opened_is_left_to_the_doctor(home: Home) -> None:
+    hollow = home.sealed("0" * 32)
+    hollow.mkdir()
+    with Workshop(home, SETTINGS) as workshop:
+        quality = workshop.assess("0" * 32)
+        assert quality is not None and quality.flags == ("unreadable",)
+        assert workshop.unassessed() == [] and not list(hollow.iterdir())
+
+
+def test_chores_are_named_once() -> None:
+    names = [chore.name for chore in chores_module.CHORES]
+    assert "assess" in names and len(set(names)) == len(names)
+
+
+def run(capsys: pytest.CaptureFixture[str], home: Home, *words: str) -> dict[str, object]:
+    assert main(["--home", str(home.path), "--json", *words], lambda *_: 1) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_the_command_line_assesses_and_counts(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    with record(home, Scene(seconds=3, rate=0.7), (FRONT, STATE)) as slow:
+        pass
+    write_reach(home, 0)
+    first = run(capsys, home, "episodes", "assess")
+    assert first["assessed"] == 2 and first["flags"]["slow"] == 1 and first["failed"] == {}
+    (entry,) = [take for take in first["takes"] if take["id"] == slow.manifest.id]
+    assert {"flag": "slow", "sentence": "camera 'front' ran at 21.0 instead of 30 Hz"} in entry["remarks"]
+    assert run(capsys, home, "episodes", "assess")["assessed"] == 0
+    assert run(capsys, home, "episodes", "assess", "--all")["assessed"] == 2
+    assert run(capsys, home, "episodes", "assess", slow.manifest.id[:14])["assessed"] >= 1
+    (home.path / "station.toml").write_text("[quality]\nslow_ratio = 0.5\n")
+    assert "slow" not in run(capsys, home, "episodes", "assess")["flags"], "other thresholds are asked anew"
+    quality = run(capsys, home, "episodes", "stats")["quality"]
+    assert quality["assessed"] == 2 and "slow" not in quality["flags"]
