@@ -12,6 +12,8 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.registry import Registry
 from workbench.core.types import ArmCommand, ArmState
 
+AT_HOME_RAD = 0.1  # a joint nearer to its home than this is at home
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -134,8 +136,19 @@ class Arm(Protocol):
     def hold(self) -> None:
         """Stay where it is, with power."""
 
+    def park(self) -> None:
+        """The arm stands at home and is not needed for now: leave it as its maker wants it left (torque off where the
+        settings ask for that). The next ``send`` wakes it. Raises StateError when it is not at home and still."""
+
+    def recover(self) -> None:
+        """A person says that the cause of a fault is gone: connect again where the link was lost, clear what the
+        controller lets a program clear. Moves nothing. Raises DeviceError when the fault stays. May take seconds."""
+
+    def suggested_limits(self) -> Limits:
+        """Cautious limits from the maker's data sheet, for a person to look at and change; nobody applies them."""
+
     def kinematics(self) -> Kinematics:
-        """A new solver for this arm."""
+        """A new solver for this arm. Takes over the tool set in the arm's controller once it is connected."""
 
     def close(self) -> None:
         """Hold, then let go of the link; safe to call twice."""

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.arm import ARMS, Kinematics
+from hardware.arm import ARMS, AT_HOME_RAD, Kinematics, Limits
+from hardware.sim.limits import DEFAULT_LIMITS
 from hardware.sim.station import SimStation, find
-from workbench.core.errors import DeviceError
+from workbench.core.errors import DeviceError, StateError
 from workbench.core.registry import Plugin
 from workbench.core.types import ArmCommand, ArmState
 
@@ -61,6 +62,18 @@ class SimulatedArm:
 
     def hold(self) -> None:
         self._reach().arm_hold()
+
+    def park(self) -> None:
+        if np.max(np.abs(self.read().joints_rad - self.home_rad)) > AT_HOME_RAD:
+            raise StateError("the simulated arm is not at home", "Park it first")
+        self.hold()
+
+    def recover(self) -> None:
+        self.close()
+        self.connect()
+
+    def suggested_limits(self) -> Limits:
+        return DEFAULT_LIMITS
 
     def kinematics(self) -> Kinematics:
         solver: Kinematics = _stance().arm_kinematics()
