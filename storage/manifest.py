@@ -41,7 +41,7 @@ class StoreSettings:
     """
 
     color_codec: Literal["jpeg", "lossless"] = "jpeg"
-    jpeg_quality: int = 95
+    jpeg_quality: int = 90
     block_s: float = 1.0
     rows_hz: float = 30.0
     reserve_bytes: int = 8 << 20

@@ -31,12 +31,12 @@ def camera_takes(home: Home, cameras: int, pictures: int, folder: Path | None, s
     generator = np.random.default_rng(seed)
     drawn = _drawn(pictures, generator)
     colors, about = _colors(folder, cameras, pictures) or (_turned(drawn[0], cameras), "simulated station with noise")
-    depths, more = _depths(home, folder) or (np.stack(drawn[1][:10]), "simulated station")
+    depths, more = _depths(home, folder) or (np.stack(drawn[1][:10]), "simulated station with noise")
     takes = []
     for number, color in enumerate(colors):
         shifted = islice(cycle(np.roll(depths, number, axis=0)), pictures)
-        takes.append(_write(home, color, [_noisy_depth(depth, generator) for depth in shifted]))
-    return takes, f"colour: {about}; depth: {more}, with noise"
+        takes.append(_write(home, color, list(shifted)))
+    return takes, f"colour: {about}; depth: {more}"
 
 
 def _write(home: Home, colors: list[Color], depths: list[Depth]) -> Path:
@@ -93,7 +93,7 @@ def _depths(home: Home, folder: Path | None) -> tuple[NDArray[np.uint16], str] |
 
 
 def _drawn(pictures: int, generator: np.random.Generator) -> tuple[list[Color], list[Depth]]:
-    """Colour and depth of the simulated table while the arm turns; sensor noise on the colour."""
+    """Colour and depth of the simulated table while the arm turns; sensor noise on both."""
     world = World()
     world.reset(DEMONSTRATED[0], 0)
     home_rad = world.arm()[0]
@@ -105,7 +105,9 @@ def _drawn(pictures: int, generator: np.random.Generator) -> tuple[list[Color], 
             world.step(1 / RATE_HZ)
             color, depth = renderer.render(world.snapshot())
             colors.append(np.clip(color + generator.normal(0, _NOISE_LEVELS, color.shape), 0, 255).astype(np.uint8))
-            depths.append(np.zeros((HEIGHT, WIDTH), np.uint16) if depth is None else depth)
+            if depth is not None:
+                noise = generator.normal(0.0, _NOISE_MM, depth.shape)
+                depths.append(np.where(depth > 0, np.clip(depth + noise, 1, 65535), 0).astype(np.uint16))
     finally:
         renderer.close()
     return colors, depths
@@ -115,9 +117,3 @@ def _turned(colors: list[Color], cameras: int) -> list[list[Color]]:
     """The same pictures for every camera, each beginning elsewhere."""
     starts = [number * len(colors) // cameras for number in range(cameras)]
     return [colors[start:] + colors[:start] for start in starts]
-
-
-def _noisy_depth(depth: Depth, generator: np.random.Generator) -> Depth:
-    """No two depth pictures of a sensor are equal: noise on every reading, so that no codec profits from repetition."""
-    noise = generator.normal(0.0, _NOISE_MM, depth.shape)
-    return np.where(depth > 0, np.clip(depth + noise, 1, 65535), 0).astype(np.uint16)

@@ -293,7 +293,7 @@ def _station_settings(address: str, settings: LockstepSettings) -> Settings:
                 camera("wrist", settings.wrist_px, False),
             ),
             "control_hz": settings.control_hz,
-            "record": RecordSettings(rows_hz=settings.camera_hz, block_s=4.0),
+            "record": RecordSettings(jpeg_quality=95, rows_hz=settings.camera_hz, block_s=4.0),
         }
     )
 

@@ -79,7 +79,7 @@ class RecordSettings(_Part):
     """How takes are stored."""
 
     color_codec: Literal["jpeg", "lossless"] = "jpeg"
-    jpeg_quality: int = Field(default=95, ge=1, le=100)
+    jpeg_quality: int = Field(default=90, ge=1, le=100)
     block_s: float = Field(default=1.0, gt=0, le=10)
     rows_hz: float = Field(default=30.0, gt=0, le=1000)
 
