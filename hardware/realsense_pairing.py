@@ -42,14 +42,14 @@ class Pairing:
 
     Two halves belong together when they are at most half of the shorter period apart: by device time when both
     sensors stamp in the same domain, by arrival otherwise. A colour picture waits for its depth until a later depth
-    picture has come, or for one and a half of the longer period, and then goes alone.
+    picture has come, or for three of the longer period, and then goes alone.
     """
 
     def __init__(self, color_hz: float, depth_hz: float) -> None:
         """``depth_hz`` 0: there is no depth stream, nothing waits."""
         self._depth_wanted = depth_hz > 0
         self._tolerance_ms = 500.0 / max(color_hz, depth_hz)
-        self._patience_ns = round(1.5e9 / min(color_hz, depth_hz or color_hz))
+        self._patience_ns = round(3e9 / min(color_hz, depth_hz or color_hz))
         self._colors: deque[Half] = deque()
         self._depths: deque[Half] = deque(maxlen=_MOST_WAITING)
 

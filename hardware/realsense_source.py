@@ -17,7 +17,7 @@ from hardware.realsense_library import about, find, library
 from workbench.core.errors import DeviceError
 
 _QUEUE = 32
-_BUSY = ("busy", "already opened", "in use", "errno=16")
+_BUSY = ("busy", "already opened", "is streaming", "errno=16")
 
 
 @dataclass(frozen=True, slots=True)

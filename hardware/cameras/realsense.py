@@ -98,7 +98,8 @@ class RealSenseCamera:
         self._begin()
         if not self._warm_up():
             self.close()
-            return f"no picture came within {FIRST_PICTURE_S:g} s"
+            wanted = " and ".join("colour" if kind == "color" else kind for kind in source.sensors)
+            return f"no {wanted} came within {FIRST_PICTURE_S:g} s"
         self._told = {} if config.recording else {k: options.read_back(s) for k, s in source.sensors.items()}
         return ""
 
@@ -119,7 +120,7 @@ class RealSenseCamera:
         self._held: Pair | None = None
         self._domain = ""
         self._round = Round()
-        self._heard_s = self._looked_s = time.monotonic()
+        self._heard_s = self._depth_heard_s = self._looked_s = time.monotonic()
 
     def _set(self, source: Source) -> tuple[str, ...]:
         """Preset, then options; the warnings of both. A recording has nothing to set."""
@@ -142,17 +143,20 @@ class RealSenseCamera:
         return warnings + options.apply(depth, wishes)
 
     def _warm_up(self) -> bool:
-        """Wait for the first pair, then throw away what comes meanwhile. A recording keeps every picture."""
-        self._held = self._next(FIRST_PICTURE_S)
-        end_s = time.monotonic() + (0.0 if self._config.recording else self._config.warm_up_s)
-        while self._held is not None and (left_s := end_s - time.monotonic()) > 0:
-            self._held = self._next(min(left_s, _SLICE_S)) or self._held
-        if self._held is not None:
-            self._domain = self._held.color.domain
-        if not self._config.recording and self._held is not None:
-            found, self._held = True, None
-            return found
-        return self._held is not None
+        """Wait for a picture of every sensor, then throw away what comes meanwhile. A recording keeps every picture."""
+        config = self._config
+        if config.recording:
+            self._held = self._next(FIRST_PICTURE_S)
+            self._domain = self._held.color.domain if self._held else ""
+            return self._held is not None
+        begin_s = time.monotonic()
+        complete = False
+        while time.monotonic() - begin_s < (config.warm_up_s if complete else FIRST_PICTURE_S):
+            pair = self._next(_SLICE_S)
+            if pair is not None:
+                self._domain = pair.color.domain
+                complete = complete or pair.depth is not None or not config.depth
+        return complete
 
     def _reset(self) -> bool:
         """Restart the camera itself and wait until it is back on the bus. False where that cannot be done."""
@@ -200,8 +204,13 @@ class RealSenseCamera:
         if self._source is None:
             raise DeviceError(f"the camera '{self._config.name}' is not open", "Open it first")
         pair, self._held = self._held, None
-        pair = pair or self._next(timeout_s)
-        return self._shot(pair) if pair is not None else None
+        try:
+            pair = pair or self._next(timeout_s)
+            return self._shot(pair) if pair is not None else None
+        except RuntimeError as error:
+            raise DeviceError(
+                f"the camera '{self._config.name}' failed ({error})", "It is being started anew"
+            ) from error
 
     def _next(self, timeout_s: float) -> Pair | None:
         end_s = time.monotonic() + timeout_s
@@ -222,11 +231,17 @@ class RealSenseCamera:
             self._look_after(source)
             return
         self._heard_s = time.monotonic()
-        rs = library()
-        if frame.get_profile().stream_type() == rs.stream.color:
-            self._pairing.add_color(self._stampers["color"].half(frame))
-        elif frame.is_depth_frame():
+        if frame.is_depth_frame():
+            self._depth_heard_s = self._heard_s
             self._pairing.add_depth(self._stampers["depth"].half(frame))
+            return
+        self._pairing.add_color(self._stampers["color"].half(frame))
+        silent_s = self._heard_s - self._depth_heard_s
+        if self._config.depth and silent_s > STALLED_S and not self._config.recording:
+            raise DeviceError(
+                f"the camera '{self._config.name}' sends colour but no depth for {silent_s:.0f} s",
+                "It is being started anew; check its USB cable and firmware if that happens again",
+            )
 
     def _look_after(self, source: Source) -> None:
         """No picture came: is it the end of the recording, or is the camera gone, or stuck?"""
