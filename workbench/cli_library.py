@@ -214,6 +214,7 @@ def _doctor(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     found = examine_all(options.home, fix=options.fix)
     rows = [("ok" if c["ok"] else "!!", c["name"], c["found"], c["advice"]) for c in found["checks"]]
     output.table("", ("", "check", "found", "advice"), rows)
+    found["preflight"] = cli_upkeep.report_readiness(Home(Path(found["home"])), found["checks"], output)
     for message in found["takes"]["messages"]:
         output.say(message)
     output.say("all is well" if found["ok"] else "something needs attention, see above")

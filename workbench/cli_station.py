@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.layout import Home
+from workbench import cli_upkeep
 from workbench.cli_output import Output
 from workbench.cli_verbs import Verb, positive, seconds
 from workbench.core.errors import WorkbenchError
@@ -67,11 +68,13 @@ def _record_arguments(parser: argparse.ArgumentParser) -> None:
 def _record(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     home, settings = _station_of(options)
     settings.instruction(options.task)  # an unknown task is refused before anything moves
+    cli_upkeep.check_before(Home(home), settings, output)
     kind, takes = EpisodeKind(options.kind), []
     with (
         output.progress(f"recording {options.task}") as step,
         running_station(home, settings, threads=options.threads) as station,
     ):
+        cli_upkeep.check_live(station, output)
         for done in range(options.takes):
             step(done, options.takes)
             if options.play:

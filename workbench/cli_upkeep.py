@@ -1,11 +1,11 @@
-"""The action `episodes assess`, and what `episodes stats` says about quality."""
+"""Quality and readiness on the command line: `episodes assess`, and what `stats`, `doctor` and `record` say of them."""
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storage.layout import Home
 from storage.quality import KEY, Flag, Quality
@@ -14,7 +14,21 @@ from workbench.cli_output import Output
 from workbench.core.errors import WorkbenchError
 from workbench.services.chores import Workshop
 from workbench.services.library import Library
-from workbench.services.settings import load_settings
+from workbench.services.preflight import (
+    BAD,
+    OK,
+    WARN,
+    Finding,
+    live_cameras,
+    machine_findings,
+    preflight,
+    refuse_bad,
+    settled,
+)
+from workbench.services.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from workbench.services.station import Station
 
 HELP = "measure the quality of takes: rates, gaps, frozen pictures, jerks, lag"
 
@@ -59,6 +73,36 @@ def describe_quality(records: Iterable[EpisodeRecord]) -> dict[str, Any]:
         "without_flags": sum(not one for one in flags),
         "flags": _count(flag for one in flags for flag in one),
     }
+
+
+def report_readiness(home: Home, checks: Iterable[Mapping[str, Any]], output: Output) -> list[dict[str, str]]:
+    """For `doctor`: what would spoil a recording made now; only what needs attention is said, all is returned."""
+    try:
+        findings = (*machine_findings(checks), *preflight(load_settings(home.path), home))
+    except WorkbenchError as error:
+        findings = (Finding("settings", WARN, error.what, error.next_step),)
+    rows = [("!!" if one.level == BAD else "!", one.name, one.found, one.fix) for one in findings if one.level != OK]
+    if rows:
+        output.table("before recording", ("", "check", "found", "advice"), rows)
+    return [one.to_json() for one in findings]
+
+
+def check_before(home: Home, settings: Settings, output: Output) -> None:
+    """For `record`, before the station starts: say what warns, refuse what would lose takes with a WorkbenchError."""
+    findings = preflight(settings, home)
+    _warn(findings, output)
+    refuse_bad(findings)
+
+
+def check_live(station: Station, output: Output) -> None:
+    """For `record`, once the station runs: say which cameras are slow, silent or on clocks of their own."""
+    _warn(live_cameras(station.settings, settled(station).cameras), output)
+
+
+def _warn(findings: Iterable[Finding], output: Output) -> None:
+    for one in findings:
+        if one.level != OK:
+            output.note(f"{one.name}: {one.found}. {one.fix}.")
 
 
 def _chosen(library: Library, workshop: Workshop, options: argparse.Namespace) -> list[str]:
