@@ -87,10 +87,14 @@ class Source:
         for kind, sensor in self.sensors.items():
             by_sensor.setdefault(id(sensor), (sensor, []))[1].append(self.profiles[kind])
         try:
+            if self.recording:
+                self.device.pause()  # else it plays on while the second sensor is not listening yet
             for sensor, profiles in by_sensor.values():
                 sensor.open(profiles)
                 self._opened.append(sensor)
                 sensor.start(self._queue)
+            if self.recording:
+                self.device.resume()
         except RuntimeError as error:
             self.stop()
             if any(word in str(error).lower() for word in _BUSY):
