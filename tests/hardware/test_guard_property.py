@@ -24,7 +24,7 @@ SCENE = replace(LIMITS, obstacle_spheres_m=(THING,), self_clearance_m=0.01)
 
 
 def drive(wishes, limits=LIMITS, arm=None, start=START_RAD):
-    """Follow ``wishes``, which yields (how to make a command, age of the state in ns); returns joints, grippers, reasons."""
+    """Follow ``wishes``, which yields (how to make a command, age of the state): joints, grippers and reasons."""
     arm = arm or PlanarBody()
     memory, sent, grippers, reasons = None, [np.array(start, float)], [0.5], []
     for tick, wish in enumerate(wishes(lambda: sent[-1])):

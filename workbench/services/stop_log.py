@@ -51,7 +51,7 @@ class StopLog:
         at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         line = json.dumps({"what": what, "at": at, "reason": reason, "operator": operator}, ensure_ascii=False)
         with self._path.open("a") as file:
-            file.write(line + "\n")
+            file.write(f"\n{line}\n")  # a line of its own, even after one that a crash has cut short
             file.flush()
             os.fsync(file.fileno())
 
