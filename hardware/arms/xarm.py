@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import logging
 import socket
 import time
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ _HOMES = {
 }
 _GRIPPER_OPEN = 850.0
 _GRIPPER_S = 0.1
+_ANSWER_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +96,16 @@ class XArmWire:
             address, is_radian=True, do_not_open=True, enable_report=False, max_callback_thread_count=0
         )
         self._api, self._awake = api, False
+        log = importlib.import_module("xarm.core.utils.log")
+        log.logger.setLevel(logging.ERROR)  # without reports the package warns about the mode at every command
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # the package prints
                 api.connect()
         except Exception as error:
             step = "Check the address, the network cable and that the control box is on"
             raise DeviceError(f"the xArm at {address} does not answer ({error})", step) from error
+        else:
+            api._arm.set_timeout(_ANSWER_S)  # ten seconds by default, longer than any hold may take
         finally:
             socket.setdefaulttimeout(None)  # the package changes it for the whole process
         if int(api.axis) != self._joints:
