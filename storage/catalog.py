@@ -1,135 +1,228 @@
-"""The index of takes and trials: quick to search, every edit undoable, rebuilt from disk at any time.
+"""The index of takes and of what came of them: quick to search, every edit undoable, rebuilt from disk at any time.
 
-The takes on disk are the truth. An edit first changes the take (its manifest, or the folder it lies in), then the
-index; if the program dies in between, ``rebuild`` brings the index back in line.
+What lies on disk is the truth. An edit first changes the take (its manifest, or the folder it lies in) or the file of
+a set of takes, then the index; if the program dies in between, ``sync`` brings the index back in line.
 """
 
 from __future__ import annotations
 
-import contextlib
-import datetime
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from storage.database import locked, open_database
-from storage.edits import change_manifest, move_take, take_folder
-from storage.layout import SEALED_SUFFIX, Home
+from storage import marks
+from storage.database import BrokenDatabaseError, Opened, check_file, locked, open_database, set_aside
+from storage.editing import Editor
+from storage.edits import change_manifest, stamp_of, take_folder
+from storage.entering import Found, enter, enter_trials, in_batches, now
+from storage.history import append_event, enter_events, events
+from storage.layout import Home
+from storage.lineage import Lineage, pins
 from storage.manifest import Manifest
-from storage.reader import read_manifest
-from storage.records import EpisodeRecord, TrialRecord, episode_record, episode_row, trial_record, trial_row
-from storage.tables import EditRow, EpisodeRow, TrialRow
-from workbench.core.errors import CorruptTakeError, NotFoundError, WorkbenchError
+from storage.marks import Trim, check_tag
+from storage.reader import Episode, read_manifest
+from storage.records import EpisodeRecord, StationEvent, TrialRecord, amount, episode_record, episode_values
+from storage.scanning import (
+    Differences,
+    catch_up,
+    differences,
+    enter_everything,
+    enter_trial_files,
+    in_catalog,
+    keep_trial,
+    on_disk,
+    sets_differ,
+)
+from storage.searching import Searching, known_takes
+from storage.shelves import Shelves
+from storage.splitting import split_take
+from storage.steps import change, move
+from storage.tables import EpisodeRow
+from storage.trashing import PurgeReport, doom, sweep
+from workbench.core.errors import WorkbenchError
 from workbench.core.files import new_id
 from workbench.core.types import Outcome
 
 _log = logging.getLogger(__name__)
-_MOST_EDITS = 1000
 
 
-class Catalog:
-    """The index of one data root. Thread-safe; several processes may have it open. Close it, or use it as a context."""
+class Catalog(Searching):
+    """The index of one data root. Thread-safe; several processes may have it open. Close it, or use it as a context.
+
+    Attributes:
+        lineage: models, runs and the takes that they learnt from.
+        sets: collections and snapshots.
+        notices: what was found wrong while opening and what was done about it, in words.
+    """
 
     def __init__(self, home: Home, url: str | None = None) -> None:
-        """Open and bring up to date. ``url`` overrides ``home.catalog_url``. WorkbenchError if it cannot be opened."""
+        """Open and bring up to date; a new index, or one whose file was damaged, is filled from the takes on disk.
+
+        ``url`` overrides ``home.catalog_url``. WorkbenchError if it cannot be opened.
+        """
         self.home = home
-        self._lock_path = home.path / ".catalog.lock"
-        self._engine = open_database(url or home.catalog_url, self._lock_path)
+        self.notices: tuple[str, ...] = ()
+        opened = self._open(url or home.catalog_url)
+        super().__init__(opened.engine)
+        self._editor = Editor(home, self._engine)
+        self.lineage = Lineage(self._engine, self._editor.transaction)
+        self.sets = Shelves(self._editor)
+        if opened.fresh:
+            with self._editor.transaction() as session:
+                catch_up(session, home)
+                enter_trial_files(session, home)
 
     def add(self, manifest: Manifest) -> EpisodeRecord:
-        """Enter a sealed take, or refresh its entry."""
-        row = episode_row(manifest, trashed=False)
-        with Session(self._engine) as session, session.begin():
-            return episode_record(session.merge(row))
+        """Enter a sealed take in use, or refresh its entry."""
+        stamp = stamp_of(self.home.sealed(manifest.id))
+        with self._editor.transaction() as session:
+            enter(session, [Found(manifest, False, stamp)])
+        return episode_record(episode_values(manifest, trashed=False, stamp=stamp))
 
-    def episodes(
-        self,
-        kind: str | None = None,
-        task: str | None = None,
-        outcome: str | None = None,
-        text: str = "",
-        trashed: bool = False,
-        ids: Iterable[str] | None = None,
-    ) -> tuple[EpisodeRecord, ...]:
-        """Takes that fit all given conditions, newest first.
-
-        ``text``: every word must occur in the id, task, instruction, notes, operator, scene or station.
-        """
-        query = select(EpisodeRow).where(EpisodeRow.trashed == trashed).order_by(EpisodeRow.id.desc())
-        for column, value in ((EpisodeRow.kind, kind), (EpisodeRow.task, task), (EpisodeRow.outcome, outcome)):
-            if value is not None:
-                query = query.where(column == str(value))
-        for word in text.split():
-            columns = (EpisodeRow.id, EpisodeRow.task, EpisodeRow.instruction, EpisodeRow.notes)
-            more = (EpisodeRow.operator, EpisodeRow.scene, EpisodeRow.station)
-            query = query.where(or_(*(column.icontains(word, autoescape=True) for column in (*columns, *more))))
-        if ids is not None:
-            query = query.where(EpisodeRow.id.in_(list(ids)))
-        with Session(self._engine) as session:
-            return tuple(episode_record(row) for row in session.scalars(query))
-
-    def episode(self, episode_id: str) -> EpisodeRecord:
-        """One take, trashed or not. NotFoundError names the nearest id."""
-        with Session(self._engine) as session:
-            return episode_record(_row(session, episode_id))
-
-    def label(self, episode_id: str, outcome: Outcome) -> None:
-        """Say how a take ended."""
-        with self._edit() as session:
-            before = str(_row(session, episode_id).outcome)
-            self._set(session, episode_id, "outcome", str(outcome))
-            _remember(session, f"label '{outcome}'", {"set": "outcome", "values": {episode_id: before}})
+    def label(self, episode_ids: str | Sequence[str], outcome: Outcome) -> None:
+        """Say how takes ended."""
+        takes = [episode_ids] if isinstance(episode_ids, str) else episode_ids
+        self._change(f"label '{outcome}'", {episode_id: {"outcome": str(outcome)} for episode_id in takes})
 
     def note(self, episode_id: str, text: str) -> None:
         """Replace a take's notes."""
-        with self._edit() as session:
-            before = _row(session, episode_id).notes
-            self._set(session, episode_id, "notes", text)
-            _remember(session, "change of notes", {"set": "notes", "values": {episode_id: before}})
+        self._change("change of notes", {episode_id: {"notes": text}})
 
-    def trash(self, episode_ids: Sequence[str]) -> None:
-        """Move takes to the trash; those already there stay."""
+    def tag(self, episode_ids: Sequence[str], tags: Sequence[str]) -> None:
+        """Put tags on takes; those that are there stay."""
+        words = {check_tag(tag) for tag in tags}
+        self._retag(episode_ids, lambda old: old | words, f"tag {_quoted(words)}")
+
+    def untag(self, episode_ids: Sequence[str], tags: Sequence[str]) -> None:
+        """Take tags off takes; what is not there is passed over."""
+        words = {check_tag(tag) for tag in tags}
+        self._retag(episode_ids, lambda old: old - words, f"removal of the tag {_quoted(words)}")
+
+    def trim(self, episode_id: str, trim: Trim | None) -> None:
+        """Mark the part of a take that is to be used, or (None) all of it. WorkbenchError if no row is left."""
+        if trim is not None:
+            with Episode.at(take_folder(self.home, episode_id)) as take:
+                kept = marks.kept_rows(take.row_times(), {marks.TRIM: trim.to_json()})
+            if kept.start >= kept.stop:
+                raise WorkbenchError(
+                    "nothing of the take would be left", "Choose an end after the start, inside the take"
+                )
+        words = "trimming of 1 take" if trim else "removal of the trim marks of 1 take"
+        self._change(words, {episode_id: {"extra": {marks.TRIM: trim and trim.to_json()}}})
+
+    def annotate(self, episode_id: str, extra: Mapping[str, Any]) -> EpisodeRecord:
+        """Write remarks into a take that nobody needs to undo, such as measured quality; None removes a key."""
+        with self._editor.transaction() as session:
+            self._annotate(session, episode_id, extra)
+        return self.episode(episode_id)
+
+    def split(self, episode_id: str, at_ns: int) -> tuple[str, str]:
+        """Make two takes of one, cut at a host time; the one goes to the trash. Returns the ids of the halves."""
+        with self._editor.transaction() as session:
+            if known_takes(session, [episode_id])[episode_id]:
+                raise WorkbenchError(f"the take {episode_id} is in the trash", "Restore it first")
+            halves = split_take(self.home, episode_id, at_ns)
+            ids = [half.id for half in halves]
+            enter(session, [Found(half, True, stamp_of(self.home.trashed(half.id))) for half in halves])
+            steps = [move(ids, to_trash=False), move([episode_id], to_trash=True)]
+            self._editor.perform(session, "splitting of 1 take", steps)
+        return ids[0], ids[1]
+
+    def trash(self, episode_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Move takes to the trash; those already there stay. Returns what needs them, in words by take."""
         self._move(episode_ids, to_trash=True)
+        return self.pinned(episode_ids)
 
     def restore(self, episode_ids: Sequence[str]) -> None:
         """Bring takes back from the trash."""
         self._move(episode_ids, to_trash=False)
+
+    def purge(
+        self, episode_ids: Sequence[str] | None = None, *, confirm: bool = False, force: bool = False
+    ) -> PurgeReport:
+        """Remove takes in the trash (None: all of it) for good. WorkbenchError without ``confirm``, or for one in use.
+
+        What snapshots, models or unfinished runs need stays, unless ``force``.
+        """
+        if not confirm:
+            raise WorkbenchError("what is purged can never be brought back", "Confirm it, for example with --confirm")
+        with self._editor.transaction() as session:
+            if episode_ids is None:
+                episode_ids = session.scalars(select(EpisodeRow.id).where(EpisodeRow.trashed)).all()
+            for episode_id, trashed in known_takes(session, episode_ids).items():
+                if not trashed:
+                    raise WorkbenchError(f"the take {episode_id} is not in the trash", "Delete it first")
+            refused = {} if force else pins(session, episode_ids)
+            going = [episode_id for episode_id in dict.fromkeys(episode_ids) if episode_id not in refused]
+            for episode_id in going:
+                doom(self.home, episode_id)
+            for some in in_batches(going):
+                session.execute(delete(EpisodeRow).where(EpisodeRow.id.in_(some)))
+            enter_trial_files(session, self.home)
+            self.sets.forget_takes(session, going)
+            self._editor.forget_edits_of(session, set(going))
+        return PurgeReport(tuple(going), sweep(self.home), refused)
 
     def undo(self) -> str | None:
         """Take back the newest edit; says in words what was undone, or None if there is nothing left.
 
         WorkbenchError if that is no longer possible; the edit is then forgotten, so that earlier ones can be undone.
         """
+        done = self._editor.undo()
+        return done and f"Undone: {done[0]}"
+
+    def redo(self) -> str | None:
+        """Do again what was undone last; says in words what, or None if nothing was undone since the last edit."""
+        done = self._editor.redo()
+        return done and f"Done again: {done[0]}"
+
+    def sync(self) -> Differences:
+        """Learn what changed on disk behind the catalogue's back. Quick when nothing did."""
         with Session(self._engine) as session:
-            edit = session.scalars(select(EditRow).order_by(EditRow.id.desc()).limit(1)).first()
-        if edit is None:
-            return None
-        try:
-            with self._edit() as session:
-                self._invert(session, edit.inverse)
-                session.execute(delete(EditRow).where(EditRow.id == edit.id))
-        except WorkbenchError:
-            with self._edit() as session:
-                session.execute(delete(EditRow).where(EditRow.id == edit.id))
-            raise
-        return f"Undone: {edit.description}"
+            same = not differences(on_disk(self.home), in_catalog(session)).all and not sets_differ(session, self.home)
+        with self._editor.transaction() as session:
+            if same:
+                enter_events(session, self.home)
+                return Differences()
+            return catch_up(session, self.home)
+
+    def refresh(self, episode_ids: Iterable[str]) -> None:
+        """Read takes' manifests again that somebody else has changed. NotFoundError for one that is not on disk."""
+        with self._editor.transaction() as session:
+            takes = []
+            for episode_id in dict.fromkeys(episode_ids):
+                folder = take_folder(self.home, episode_id)
+                stamp = stamp_of(folder)
+                takes.append(Found(read_manifest(folder), folder.parent == self.home.trash, stamp))
+            enter(session, takes)
 
     def rebuild(self) -> int:
-        """Read every take on disk again; returns how many there are. Edits before it can no longer be undone."""
-        found = [(read, False) for read in _manifests(self.home.episodes)]
-        found += [(read, True) for read in _manifests(self.home.trash)]
-        with self._edit() as session:
-            session.execute(delete(EpisodeRow))
-            session.execute(delete(EditRow))
-            for manifest, trashed in {read.id: (read, trashed) for read, trashed in reversed(found)}.values():
-                session.merge(episode_row(manifest, trashed=trashed))
-                if "trial" in manifest.extra:
-                    _recover_trial(session, manifest)
+        """Read every take and set on disk again; returns how many takes. Edits before it can no longer be undone.
+
+        Models and runs are entered anew by who can read them.
+        """
+        with self._editor.transaction() as session:
+            enter_everything(session, self.home)
             return session.scalar(select(func.count()).select_from(EpisodeRow)) or 0
+
+    def check(self) -> None:
+        """Look through the whole database file. BrokenDatabaseError if it contradicts itself."""
+        check_file(self._engine, fully=True)
+
+    def log_event(self, source: str, words: str, severity: str = "info") -> None:
+        """Write down something that happened to the station (``info``, ``warning`` or ``error``)."""
+        append_event(self.home, source, words, severity)
+
+    def events(
+        self, *, since: str | None = None, severity: str | None = None, limit: int = 200
+    ) -> tuple[StationEvent, ...]:
+        """What happened to the station, newest first."""
+        with self._editor.transaction() as session:
+            enter_events(session, self.home)
+            return events(session, since=since, severity=severity, limit=limit)
 
     def add_trial(
         self,
@@ -145,29 +238,19 @@ class Catalog:
         note: str = "",
         extra: dict[str, Any] | None = None,
     ) -> TrialRecord:
-        """Record one try of a model. With ``episode_id`` it is also written into that take, so that it survives."""
-        at = datetime.datetime.now(datetime.UTC).isoformat()
-        trial_id = new_id()
+        """Record one try of a model, in the take that ``episode_id`` names or else in a file of its own."""
+        at, trial_id = now().isoformat(), new_id()
         record = TrialRecord(
             trial_id, at, model_id, task, success, episode_id, head, seed, seconds, latency_ms, note, extra or {}
         )
-        with self._edit() as session:
+        trial = {name: getattr(record, name) for name in TrialRecord.__dataclass_fields__}
+        with self._editor.transaction() as session:
             if episode_id:
-                trial = {name: getattr(record, name) for name in TrialRecord.__dataclass_fields__}
-                changed = change_manifest(take_folder(self.home, episode_id), extra={"trial": trial})
-                session.merge(episode_row(changed, trashed=_row(session, episode_id).trashed))
-            session.add(trial_row(record))
+                self._annotate(session, episode_id, {marks.TRIAL: trial})  # which enters the trial too
+            else:
+                keep_trial(self.home, trial)
+                enter_trials(session, [(trial_id, trial)])
         return record
-
-    def trials(self, model_id: str | None = None, task: str | None = None) -> tuple[TrialRecord, ...]:
-        """Trials, oldest first."""
-        query = select(TrialRow).order_by(TrialRow.id)
-        if model_id is not None:
-            query = query.where(TrialRow.model_id == model_id)
-        if task is not None:
-            query = query.where(TrialRow.task == task)
-        with Session(self._engine) as session:
-            return tuple(trial_record(row) for row in session.scalars(query))
 
     def close(self) -> None:
         """Let go of the database; safe to call twice."""
@@ -179,77 +262,55 @@ class Catalog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextlib.contextmanager
-    def _edit(self) -> Iterator[Session]:
-        with locked(self._lock_path), Session(self._engine) as session, session.begin():
-            yield session
+    def _open(self, url: str) -> Opened:
+        """The database, instead of a damaged file a new one; what happened is told in ``notices``."""
+        lock_path = self.home.path / ".catalog.lock"
+        try:
+            return open_database(url, lock_path)
+        except BrokenDatabaseError as error:
+            with locked(lock_path):
+                self._set_aside(url, error)
+            return open_database(url, lock_path)
 
-    def _invert(self, session: Session, inverse: dict[str, Any]) -> None:
-        if "move" in inverse:
-            self._move_rows(session, inverse["ids"], to_trash=bool(inverse["move"]))
-            return
-        for episode_id, value in inverse["values"].items():
-            self._set(session, episode_id, inverse["set"], value)
+    def _set_aside(self, url: str, error: BrokenDatabaseError) -> None:
+        try:
+            open_database(url, lock_path=None).engine.dispose()  # another process was quicker
+        except BrokenDatabaseError:
+            words = f"{error.what}; it was set aside as {set_aside(error.path).name} and rebuilt from the takes on disk"
+            self.notices = (words[:1].upper() + words[1:],)
+            _log.warning("%s", words)
+            append_event(self.home, "catalogue", self.notices[0], "warning")
 
-    def _set(self, session: Session, episode_id: str, name: str, value: str) -> None:
-        row = _row(session, episode_id)
+    def _annotate(self, session: Session, episode_id: str, extra: Mapping[str, Any]) -> None:
+        trashed = known_takes(session, [episode_id])[episode_id]
         folder = take_folder(self.home, episode_id)
-        if name == "outcome":
-            changed = change_manifest(folder, outcome=value)
-        else:
-            changed = change_manifest(folder, notes=value)
-        session.merge(episode_row(changed, trashed=row.trashed))
+        enter(session, [Found(change_manifest(folder, extra=dict(extra)), trashed, stamp_of(folder))])
+
+    def _retag(self, episode_ids: Sequence[str], new: Callable[[set[str]], set[str]], words: str) -> None:
+        with self._editor.transaction() as session:
+            changed: dict[str, dict[str, Any]] = {}
+            for episode_id in known_takes(session, episode_ids):
+                old = set(marks.tags_of(read_manifest(take_folder(self.home, episode_id)).extra))
+                tags = new(set(old))
+                if tags != old:
+                    changed[episode_id] = {"extra": {marks.TAGS: sorted(tags) or None}}
+            if changed:
+                self._editor.perform(session, f"{words} on {amount(len(changed))}", [change(changed)])
+
+    def _change(self, words: str, takes: Mapping[str, Mapping[str, Any]]) -> None:
+        with self._editor.transaction() as session:
+            known_takes(session, list(takes))
+            self._editor.perform(session, words, [change(takes)])
 
     def _move(self, episode_ids: Sequence[str], *, to_trash: bool) -> None:
-        with self._edit() as session:
-            moving = [row_id for row_id in dict.fromkeys(episode_ids) if _row(session, row_id).trashed != to_trash]
-            if not moving:
-                return
-            self._move_rows(session, moving, to_trash=to_trash)
-            verb = "deletion" if to_trash else "restoring"
-            _remember(session, f"{verb} of {_takes(len(moving))}", {"move": not to_trash, "ids": moving})
-
-    def _move_rows(self, session: Session, episode_ids: Sequence[str], *, to_trash: bool) -> None:
-        for episode_id in episode_ids:
-            row = _row(session, episode_id)
-            move_take(self.home, episode_id, to_trash=to_trash)
-            row.trashed = to_trash
+        with self._editor.transaction() as session:
+            known = known_takes(session, episode_ids)
+            moving = [episode_id for episode_id, trashed in known.items() if trashed != to_trash]
+            if moving:
+                verb = "deletion" if to_trash else "restoring"
+                steps = [move(moving, to_trash=to_trash)]
+                self._editor.perform(session, f"{verb} of {amount(len(moving))}", steps)
 
 
-def _row(session: Session, episode_id: str) -> EpisodeRow:
-    row = session.get(EpisodeRow, episode_id)
-    if row is None:
-        raise NotFoundError.of("take", episode_id, session.scalars(select(EpisodeRow.id).limit(1000)))
-    return row
-
-
-def _remember(session: Session, description: str, inverse: dict[str, Any]) -> None:
-    """Keep how to take an edit back; the oldest of very many are forgotten."""
-    edit = EditRow(at=datetime.datetime.now(datetime.UTC), description=description, inverse=inverse)
-    session.add(edit)
-    session.flush()
-    session.execute(delete(EditRow).where(EditRow.id <= edit.id - _MOST_EDITS))
-
-
-def _recover_trial(session: Session, manifest: Manifest) -> None:
-    try:
-        session.merge(trial_row(TrialRecord(**manifest.extra["trial"])))
-        session.flush()
-    except (TypeError, ValueError) as error:
-        _log.warning("the trial noted in take %s is not readable (%s)", manifest.id, error)
-
-
-def _manifests(folder: Path) -> Iterator[Manifest]:
-    """Manifests of the readable sealed takes in a folder; the doctor deals with the others."""
-    for path in sorted(folder.glob("*" + SEALED_SUFFIX)):
-        try:
-            manifest = read_manifest(path)
-        except CorruptTakeError as error:
-            _log.warning("%s is left out of the catalogue: %s", path.name, error)
-            continue
-        if manifest.sealed:
-            yield manifest
-
-
-def _takes(count: int) -> str:
-    return "1 take" if count == 1 else f"{count} takes"
+def _quoted(words: set[str]) -> str:
+    return ", ".join(f"'{word}'" for word in sorted(words))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import fcntl
 import importlib
 import os
+import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, table
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, table, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import column
 
@@ -18,10 +21,30 @@ from storage.tables import HEAD
 from workbench.core.errors import WorkbenchError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_QUICKLY_CHECKED_BYTES = 32 << 20  # about 0.1 s; a larger file is looked through by `doctor` alone
 
 
-def open_database(url: str, lock_path: Path) -> Engine:
-    """An engine on an up-to-date database. WorkbenchError if it cannot be opened or is newer than this program."""
+class BrokenDatabaseError(WorkbenchError):
+    """The catalogue's file is damaged. It is only an index: put it aside and rebuild."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"the catalogue is damaged ({why})", "Run `python main.py doctor --fix` to rebuild it")
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An engine on an up-to-date database; ``fresh`` if it was made or migrated just now."""
+
+    engine: Engine
+    fresh: bool
+
+
+def open_database(url: str, lock_path: Path | None) -> Opened:
+    """The database at ``url``; without ``lock_path`` the caller holds the lock.
+
+    BrokenDatabaseError, or WorkbenchError if it cannot be opened or is too new.
+    """
     try:
         engine = create_engine(url)
     except Exception as error:
@@ -31,16 +54,53 @@ def open_database(url: str, lock_path: Path) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
     try:
-        if _revision(engine) != HEAD:
-            with locked(lock_path):
+        check_file(engine)
+        fresh = _revision(engine) != HEAD
+        if fresh:
+            with contextlib.nullcontext() if lock_path is None else locked(lock_path):
                 _upgrade(engine)
+        return Opened(engine, fresh)
     except DBAPIError as error:
         engine.dispose()
-        raise WorkbenchError(
-            f"the catalogue cannot be opened ({error.orig})",
-            "Move the file catalog.db away and run `python main.py doctor`, which rebuilds it from the takes",
-        ) from error
-    return engine
+        path = sqlite_file(engine)
+        if path is not None and is_damage(error):
+            raise BrokenDatabaseError(path, str(error.orig)) from error
+        raise WorkbenchError(f"the catalogue cannot be opened ({error.orig})", _advice(engine)) from error
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+def check_file(engine: Engine, *, fully: bool = False) -> None:
+    """BrokenDatabaseError if a SQLite file contradicts itself; a very large one is looked at only if ``fully``."""
+    path = sqlite_file(engine)
+    if path is None or not path.exists() or (path.stat().st_size > _QUICKLY_CHECKED_BYTES and not fully):
+        return
+    with engine.connect() as connection:
+        found = connection.execute(text("PRAGMA quick_check(1)")).scalar()
+    if found != "ok":
+        raise BrokenDatabaseError(path, str(found))
+
+
+def is_damage(error: DBAPIError) -> bool:
+    """True if SQLite says that the file itself is broken; not if it is locked, read-only or the disk is full."""
+    return type(error.orig) is sqlite3.DatabaseError
+
+
+def sqlite_file(engine: Engine) -> Path | None:
+    """The database's file, or None for a server or a database in memory."""
+    name = engine.url.database
+    return Path(name) if engine.dialect.name == "sqlite" and name and name != ":memory:" else None
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a broken SQLite file and what belongs to it; returns the new name."""
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S%f")
+    target = path.with_name(f"{path.name}.broken-{stamp}")
+    for end in ("-wal", "-shm", ""):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + end).rename(target.with_name(target.name + end))
+    return target
 
 
 @contextlib.contextmanager
@@ -54,9 +114,17 @@ def locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def _advice(engine: Engine) -> str:
+    if sqlite_file(engine) is not None:
+        return "Check the data folder's disk and its rights"
+    return "Check that the database server runs and that WORKBENCH_CATALOG_URL is right"
+
+
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=10000"):
+    # 64 MB of cache: an index over 100 000 takes fits.
+    pragmas = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=10000", "cache_size=-65536")
+    for pragma in pragmas:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

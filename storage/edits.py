@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.disk import sync_paths
-from storage.layout import Home
+from storage.layout import GROUP_NAME, Home
 from storage.manifest import Manifest
 from storage.reader import read_manifest
 from storage.sealing import write_manifest
@@ -26,13 +26,16 @@ def take_folder(home: Home, episode_id: str) -> Path:
 def change_manifest(
     folder: Path, *, outcome: str | None = None, notes: str | None = None, extra: dict[str, Any] | None = None
 ) -> Manifest:
-    """Change what is given; ``extra`` is merged. Atomic and durable; the content hash stays true."""
-    manifest = read_manifest(folder)
+    """Change what is given; ``extra`` is merged, a value of None in it removes the key.
+
+    Atomic and durable; the content hash stays true.
+    """
+    manifest, given = read_manifest(folder), extra or {}
     changed = dataclasses.replace(
         manifest,
         outcome=manifest.outcome if outcome is None else Outcome(outcome),
         notes=manifest.notes if notes is None else notes,
-        extra={**manifest.extra, **(extra or {})},
+        extra={key: value for key, value in {**manifest.extra, **given}.items() if given.get(key, ()) is not None},
     )
     checked = Manifest.from_json(changed.to_json())
     write_manifest(folder, checked, sync=True)
@@ -53,3 +56,12 @@ def move_take(home: Home, episode_id: str, *, to_trash: bool) -> None:
             f"the take {episode_id} cannot be moved ({error.strerror})", "Run `python main.py doctor`"
         ) from error
     sync_paths([home.episodes, home.trash])
+
+
+def stamp_of(folder: Path) -> str:
+    """What changes whenever a take's manifest does: its file's inode, time and size; "" without a file."""
+    try:
+        stat = (folder / GROUP_NAME).stat()
+    except OSError:
+        return ""
+    return f"{stat.st_ino}:{stat.st_mtime_ns}:{stat.st_size}"

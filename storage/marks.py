@@ -1,8 +1,8 @@
-"""Remarks on a take that its contents know nothing of: tags, trim marks, quality. They live in the manifest's ``extra``.
+"""Remarks on a take that its contents know nothing of: tags, trim marks, quality; all in the manifest's ``extra``.
 
-``extra["tags"]`` is a sorted list of words; ``extra["trim"]`` is ``{"start_ns", "end_ns"}``, both ends included, in the
-host time of the take's rows; ``extra["quality"]`` is ``{"version", "flags", "figures"}``. A take may come from anywhere,
-so whatever does not fit is read as absent.
+``extra["tags"]`` is a sorted list of words; ``extra["trim"]`` is ``{"start_ns", "end_ns"}``, both ends included, in
+the host time of the take's rows; ``extra["quality"]`` is ``{"version", "flags", "figures"}``. A take may come from
+anywhere, so whatever does not fit is read as absent.
 """
 
 from __future__ import annotations

@@ -2,23 +2,16 @@ from __future__ import annotations
 
 import shutil
 import threading
-from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from sqlalchemy import text
 
 from storage.catalog import Catalog
-from storage.database import open_database
 from storage.doctor import examine
 from storage.episode import Episode
 from storage.layout import Home
-from storage.migrate import migration_config
-from storage.tables import HEAD
 from tests.storage.takes import write_take
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.core.types import EpisodeKind, Outcome
@@ -76,8 +69,6 @@ def test_rebuild_finds_everything_again(home: Home) -> None:
     for path in home.path.glob("catalog.db*"):
         path.unlink()
     with Catalog(home) as catalog:
-        assert catalog.episodes() == ()
-        assert catalog.rebuild() == 2
         assert (catalog.episode(kept.id), catalog.episode(trashed.id)) == before
         assert catalog.trials("model-1") == (trial,)
         with pytest.raises(NotFoundError):
@@ -127,34 +118,6 @@ def test_many_threads_edit_without_loss(home: Home) -> None:
         while catalog.undo():
             undone += 1
         assert undone == 20 and {record.notes for record in catalog.episodes()} == {""}
-
-
-def test_migrations_lead_to_the_tables_and_back(tmp_path: Path) -> None:
-    engine = open_database(f"sqlite:///{tmp_path / 'a.db'}", tmp_path / "lock")
-    with engine.begin() as connection:
-        config = migration_config(connection)
-        assert ScriptDirectory.from_config(config).get_current_head() == HEAD
-        command.check(config)
-        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
-        command.downgrade(config, "base")
-    engine.dispose()
-    again = open_database(f"sqlite:///{tmp_path / 'a.db'}", tmp_path / "lock")
-    with again.begin() as connection:
-        command.check(migration_config(connection))
-    again.dispose()
-
-
-def test_damaged_and_newer_catalogues_say_what_to_do(home: Home, tmp_path: Path) -> None:
-    (home.path / "catalog.db").write_bytes(b"no database at all, but long enough to be read as one" * 100)
-    with pytest.raises(WorkbenchError, match="doctor"):
-        Catalog(home)
-    url = f"sqlite:///{tmp_path / 'newer.db'}"
-    engine = open_database(url, tmp_path / "lock")
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    engine.dispose()
-    with pytest.raises(WorkbenchError, match="newer version"):
-        Catalog(home, url)
 
 
 class _Library(RuleBasedStateMachine):

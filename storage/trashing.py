@@ -1,0 +1,60 @@
+"""Emptying the trash: the one thing that nobody can take back."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from storage import marks
+from storage.layout import Home
+from storage.reader import read_manifest
+from storage.scanning import keep_trial
+from workbench.core.errors import CorruptTakeError
+
+PURGING = ".purging"
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeReport:
+    """What came of emptying the trash.
+
+    Attributes:
+        ids: takes that are gone for good. freed_bytes: what they took up on disk.
+        refused: takes that stay in the trash, and why: the names of snapshots, models and runs that need them.
+    """
+
+    ids: tuple[str, ...] = ()
+    freed_bytes: int = 0
+    refused: dict[str, list[str]] = field(default_factory=dict)
+
+
+def doom(home: Home, episode_id: str) -> None:
+    """Rename a take in the trash so that it counts as gone; ``sweep`` removes it. What it proves of a model stays."""
+    folder = home.trashed(episode_id)
+    try:
+        trial = read_manifest(folder).extra.get(marks.TRIAL)
+        if isinstance(trial, dict):
+            keep_trial(home, trial)
+    except CorruptTakeError:
+        pass  # nothing can be learnt from it any more
+    folder.rename(folder.with_name(f"{episode_id}{PURGING}"))
+
+
+def sweep(home: Home) -> int:
+    """Remove what was doomed, also by a program that died over it; returns the bytes that are free again."""
+    freed = 0
+    for folder in sorted(home.trash.glob(f"*{PURGING}")):
+        freed += disk_bytes(folder)
+        shutil.rmtree(folder)
+        truth = home.evaluation / f"{folder.name.removesuffix(PURGING)}.npz"
+        freed += disk_bytes(truth)
+        truth.unlink(missing_ok=True)
+    return freed
+
+
+def disk_bytes(path: Path) -> int:
+    """What a file or a folder takes up on disk."""
+    if path.is_file():
+        return path.stat().st_blocks * 512
+    return sum(part.lstat().st_blocks * 512 for part in path.rglob("*"))
