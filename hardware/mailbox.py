@@ -9,12 +9,15 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 SILENCE_S = 0.15  # a device that has said nothing for so long is not there
+ABSENCE_S = 0.3  # nobody has asked for so long: whoever asks again starts afresh
 
 
 class Mailbox(Generic[T]):
     """Holds the newest reading of a device. Thread-safe.
 
-    A dead-man that opened and closed again between two ticks is not lost: ``take`` tells of it.
+    A dead-man that opened and closed again between two ticks is not lost: ``take`` tells of it. Nor is a time in which
+    nobody listened: the first ``take`` after it finds nothing, as after a loss, so that a hand that has held its
+    dead-man all the while does not move the arm at once.
     """
 
     def __init__(self, silence_s: float = SILENCE_S, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
@@ -23,6 +26,7 @@ class Mailbox(Generic[T]):
         self._lock = threading.Lock()
         self._newest: T | None = None
         self._at_ns = 0
+        self._asked_ns = 0
         self._released = self._lost = False
         self._marks: list[str] = []
 
@@ -43,7 +47,10 @@ class Mailbox(Generic[T]):
         with self._lock:
             released, self._released = self._released and not self._lost, False
             lost, self._lost = self._lost, False
-            fresh = self._now_ns() - self._at_ns <= self._silence_ns
+            now_ns = self._now_ns()
+            lost |= now_ns - self._asked_ns > ABSENCE_S * 1e9
+            self._asked_ns = now_ns
+            fresh = now_ns - self._at_ns <= self._silence_ns
             return (self._newest if fresh and not lost else None), released
 
     def mark(self, word: str) -> None:

@@ -26,7 +26,8 @@ def product(first: Vector, second: Vector) -> Vector:
 
 def conjugate(quaternion: Vector) -> Vector:
     """(4,) the opposite rotation."""
-    return quaternion * np.array([1.0, -1.0, -1.0, -1.0])
+    w, x, y, z = quaternion
+    return np.array([w, -x, -y, -z])
 
 
 def rotated(quaternion: Vector, vector: Vector) -> Vector:

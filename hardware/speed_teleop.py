@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import threading
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware.clutch import Clutch, Grip, GripperGoal, Pace, SpeedHand
+from hardware.device_thread import DeviceThread, Source
 from hardware.mailbox import Mailbox
-from workbench.core.errors import DeviceError
 from workbench.core.types import ArmState, TeleopAction
 
-_log = logging.getLogger(__name__)
 POLL_S = 0.005
-_RETRY_S = 0.5
-_OPEN_S = 5.0
 SLOW_SHARE = 0.25
 
 
@@ -45,19 +38,6 @@ class Reading:
     mark: str = ""
 
 
-class Source(Protocol):
-    """One device and its vendor package. All calls come from one thread, the device's own."""
-
-    def open(self) -> None:
-        """Find and open the device. Raises DeviceError."""
-
-    def poll(self) -> Reading | None:
-        """What it says now, at once; None if it does not say anything usable. Raises DeviceError when it has gone."""
-
-    def close(self) -> None:
-        """Let go of it; also after a failed ``open``."""
-
-
 class SpeedTeleop:
     """Implements ``hardware.teleop.Teleop`` over a ``Source``.
 
@@ -68,49 +48,39 @@ class SpeedTeleop:
         dead_man: what a person calls the dead-man ("the left shoulder button").
     """
 
-    def __init__(self, source: Source, pace: Pace, dead_man: str) -> None:
-        self._source = source
+    stays_open = True
+
+    def __init__(self, source: Source[Reading], pace: Pace, dead_man: str) -> None:
         self._dead_man = dead_man
-        self._gripper_speed_s = pace.gripper_speed_s
         self._hand = SpeedHand(pace)
         self._mailbox: Mailbox[Reading] = Mailbox()
         self._clutch = Clutch()
         self._gripper = GripperGoal(pace.gripper_speed_s)
-        self._thread: threading.Thread | None = None
-        self._ended = threading.Event()
+        self._device = DeviceThread(source, POLL_S, self._seen, self._mailbox.lose)
+        self._mark = ""
         self._presses = 0
-        self._problem = ""
 
     @property
     def words(self) -> str:
         """What to do now, or why nothing moves. Any thread."""
-        if self._problem:
-            return self._problem
+        if self._device.problem:
+            return self._device.problem
         return f"let go of {self._dead_man} once" if self._clutch.waits_for_release else f"hold {self._dead_man}"
 
     def open(self) -> None:
         """Start looking, in a thread. Raises DeviceError if the device is not there."""
-        self.close()
-        self._ended, self._clutch, self._problem = threading.Event(), Clutch(), ""
-        opened: list[DeviceError | None] = []
-        ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(opened, ready), name="teleop device", daemon=True)
-        self._thread.start()
-        answered = ready.wait(_OPEN_S)
-        error = opened[0] if opened else None
-        if not answered:
-            error = DeviceError("the teleoperation device does not answer", "Unplug it, plug it in and try again")
-        if error is not None:
-            self.close()
-            raise error
+        self._clutch = Clutch()
+        self._device.start()
 
     def read(self, state: ArmState, now_ns: int, period_s: float) -> TeleopAction | None:
         reading, released = self._mailbox.take()
         if released:
             self._clutch.update(False)
         grip = self._clutch.update(reading.held if reading is not None else None)
-        presses, self._presses = self._presses, reading.gripper_presses if reading is not None else self._presses
-        if reading is None or grip is Grip.OPEN:
+        if reading is None:
+            return None
+        presses, self._presses = self._presses, reading.gripper_presses
+        if grip is Grip.OPEN:
             return None
         if reading.gripper_presses > presses:
             self._gripper.toggle(state)
@@ -123,47 +93,11 @@ class SpeedTeleop:
         return self._mailbox.marks()
 
     def close(self) -> None:
-        self._ended.set()
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join(2)
-        self._mailbox.lose()
+        self._device.stop()
 
-    def _run(self, opened: list[DeviceError | None], ready: threading.Event) -> None:
-        ended = self._ended
-        try:
-            self._source.open()
-        except DeviceError as error:
-            opened.append(error)
-            self._source.close()
-            ready.set()
-            return
-        ready.set()
-        mark = ""
-        while not ended.wait(POLL_S):
-            try:
-                mark = self._look(mark)
-            except DeviceError as error:
-                self._mailbox.lose()
-                self._problem = str(error)
-                _log.warning("teleoperation: %s", error)
-                self._find_again(ended)
-        self._source.close()
-
-    def _look(self, mark: str) -> str:
-        reading = self._source.poll()
-        if reading is None:
-            return mark
-        if reading.mark and not mark:
+    def _seen(self, reading: Reading) -> None:
+        """In the device's thread: a judgement counts when its button goes down."""
+        if reading.mark and not self._mark:
             self._mailbox.mark(reading.mark)
+        self._mark = reading.mark
         self._mailbox.put(reading, reading.held and not reading.let_go)
-        return reading.mark
-
-    def _find_again(self, ended: threading.Event) -> None:
-        self._source.close()
-        while not ended.wait(_RETRY_S):
-            with contextlib.suppress(DeviceError):
-                self._source.open()
-                self._problem = ""
-                return
-            self._source.close()

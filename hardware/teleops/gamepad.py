@@ -72,7 +72,7 @@ class Config:
 
 
 class GamepadSource:
-    """Implements ``hardware.speed_teleop.Source``."""
+    """Implements ``hardware.device_thread.Source``."""
 
     def __init__(self, config: Config) -> None:
         if len(config.axes) != 6 or len(config.scales) != 6:

@@ -53,7 +53,7 @@ class Config:
 
 
 class SpaceMouseSource:
-    """Implements ``hardware.speed_teleop.Source``. Axes as in REP 103: x ahead, y left, z up."""
+    """Implements ``hardware.device_thread.Source``. Axes as in REP 103: x ahead, y left, z up."""
 
     def __init__(self, config: Config) -> None:
         if len(config.scales) != 6:

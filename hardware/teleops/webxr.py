@@ -45,6 +45,8 @@ class Config:
 class WebXrTeleop:
     """Implements ``hardware.teleop.Teleop``: a place in space, deflections of touch pads, or both at once."""
 
+    stays_open = True
+
     def __init__(self, config: Config) -> None:
         check_range("the scale", config.scale, 0.01, 5.0)
         check_range("the port", config.port, 0, 65535)

@@ -213,10 +213,13 @@ def test_a_mailbox_forgets_what_is_old_and_remembers_a_release():
     now = [0]
     box = Mailbox(0.15, lambda: now[0])
     assert box.take() == (None, False)
+    now[0] = 10**9
+    box.put("held all the while", held=True)
+    assert box.take() == (None, False) and box.take() == ("held all the while", False), "nobody has listened"
     box.put("open", held=False)
     box.put("closed", held=True)
     assert box.take() == ("closed", True) and box.take() == ("closed", False)
-    now[0] = 151_000_000
+    now[0] += 151_000_000
     assert box.take() == (None, False)
     box.put("gone", held=False)
     box.lose()
