@@ -299,5 +299,5 @@ def _quarantine(home: Home, folder: Path, reason: str) -> None:
     while target.exists():
         number += 1
         target = home.quarantine / f"{folder.name}.{number}"
+    write_atomic(folder / REASON_NAME, (reason + "\n").encode())  # first: a crash must not part it from the take
     folder.rename(target)
-    write_atomic(target / REASON_NAME, (reason + "\n").encode())

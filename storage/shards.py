@@ -58,8 +58,8 @@ def unpack_index(handle: int, places: int) -> NDArray[np.uint64]:
 def mend_index(handle: int, places: int) -> NDArray[np.uint64]:
     """The (places, 2) index of a shard whose own is damaged, as far as the payloads' checksums prove it.
 
-    Payloads lie one behind the other, so that each place is known twice: by its own offset and by the end of the one
-    before, by its size and by the offset of the next. Only for payloads that end with a checksum. CorruptTakeError if
+    Payloads lie one behind the other, so that each boundary is known several times: by an offset, by the end of the one
+    before, by the size of the one behind. Only for payloads that end with a checksum. CorruptTakeError if
     the file is too short for an index.
     """
     body = os.fstat(handle).st_size - places * 16 - 4
@@ -68,16 +68,18 @@ def mend_index(handle: int, places: int) -> NDArray[np.uint64]:
     data = read_exactly(handle, body, 0)
     told = np.frombuffer(read_exactly(handle, places * 16, body), dtype="<u8").reshape(places, 2)
     found = np.full((places, 2), _EMPTY, dtype="<u8")
+    offsets, sizes = ([*map(int, told[:, at]), body, 0] for at in (0, 1))
     end = 0
     for place in range(places):
-        starts = (int(told[place, 0]), end)
-        after = int(told[place + 1, 0]) if place + 1 < places else body
-        stops = (*(start + int(told[place, 1]) for start in starts), after, body)
-        tries = ((start, stop) for start in starts for stop in stops if start < stop <= body)
+        starts = (offsets[place], end, offsets[place + 1] - sizes[place])
+        ends = (offsets[place + 1], offsets[min(place + 2, places)] - sizes[place + 1], body)
+        tries = (
+            (start, stop) for start in starts for stop in (start + sizes[place], *ends) if 0 <= start < stop <= body
+        )
         extent = next(((start, stop) for start, stop in tries if is_whole(data[start:stop])), None)
         if extent is not None:
             found[place] = extent[0], extent[1] - extent[0]
-        end = min(extent[1] if extent is not None else starts[0] + int(told[place, 1]), body)
+        end = min(extent[1] if extent is not None else starts[0] + sizes[place], body)
     return found
 
 
