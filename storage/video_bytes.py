@@ -121,7 +121,7 @@ class Piece:
         try:
             if self.kind == JPEG:
                 imagecodecs.jpeg8_decode(data, out=out)
-            elif len(imagecodecs.zstd_decode(data, out=out)) != out.nbytes:
+            elif len(imagecodecs.zstd_decode(data, out=out.reshape(-1).data)) != out.nbytes:
                 raise ValueError("it has too few bytes")
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"a stored picture cannot be decoded ({error})") from error
@@ -191,11 +191,16 @@ def _planes(picture_HW3: NDArray[np.uint8], *, halve_chroma: bool) -> NDArray[np
     """
     ycc_3HW = np.tensordot(_TO_YCC, picture_HW3.astype(np.float32), axes=(1, 2)) + _OFFSET[:, None, None]
     if not halve_chroma:
-        return np.clip(ycc_3HW, 0, 255).astype(np.uint8)
+        return _bytes(ycc_3HW)
     height, width = picture_HW3.shape[:2]
     chroma = ycc_3HW[1:].reshape(2, height // 2, 2, width // 2, 2).mean((2, 4))
     whole = np.concatenate([ycc_3HW[0].ravel(), chroma.ravel()])
-    return np.clip(whole, 0, 255).astype(np.uint8).reshape(-1, width)
+    return _bytes(whole).reshape(-1, width)
+
+
+def _bytes(levels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    whole: NDArray[np.uint8] = np.clip(levels, 0, 255).astype(np.uint8)
+    return whole
 
 
 def _pack(kind: bytes, size: tuple[int, int, int, int], packets: Sequence[tuple[bytes, int, bool]]) -> bytes:

@@ -31,7 +31,7 @@ class ChunkCodec(ArrayBytesCodec):  # type: ignore[misc]
 
     def to_dict(self) -> dict[str, Any]:
         """The codec's entry in ``zarr.json``."""
-        names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        names = [field.name for field in dataclasses.fields(self)]
         return {"name": self.NAME, "configuration": {name: getattr(self, name) for name in names}}
 
     def evolve_from_array_spec(self, array_spec: Any) -> Self:

@@ -87,6 +87,16 @@ PIECES = {
 }
 
 
+def test_stored_pictures_come_back_byte_for_byte() -> None:
+    pictures = moving(3, 20, 24)
+    np.testing.assert_array_equal(Piece(PIECES["zstd"], (20, 24, 3)).pictures(), pictures)
+    np.testing.assert_array_equal(Piece(PIECES["zstd"], (20, 24, 3)).picture(1), pictures[1])
+    assert psnr_db(Piece(PIECES["jpeg"], (20, 24, 3)).picture(2), pictures[2]) > 30
+    for piece in PIECES.values():
+        with pytest.raises(ValueError, match="20x24"):
+            Piece(piece, (24, 20, 3))
+
+
 @settings(max_examples=40)
 @given(st.binary(max_size=300))
 def test_random_payloads_are_corrupt_takes(payload: bytes) -> None:
