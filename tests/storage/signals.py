@@ -69,10 +69,16 @@ def picture(scene: Scene, t: float, rng: np.random.Generator) -> np.ndarray:
     return noisy.clip(0, 255).astype(np.uint8)
 
 
-def record(home: Home, scene: Scene, specs: tuple[StreamSpec, ...] = (FRONT, STATE, ACTION)) -> Episode:
-    """A sealed take of the scene."""
-    info = TakeInfo(scene.kind, "turn", "turn the arm", clock="lockstep")
-    writer = EpisodeWriter.create(home, info, specs, settings=StoreSettings(sync=False))
+def info_of(scene: Scene, **values: object) -> TakeInfo:
+    """What is known about the scene before its first item."""
+    return TakeInfo(scene.kind, "turn", "turn the arm", clock="lockstep", **values)
+
+
+def record(
+    home: Home, scene: Scene, specs: tuple[StreamSpec, ...] = (FRONT, STATE, ACTION), **values: object
+) -> Episode:
+    """A sealed take of the scene; ``values`` are fields of its ``TakeInfo``."""
+    writer = EpisodeWriter.create(home, info_of(scene, **values), specs, settings=StoreSettings(sync=False))
     for spec in specs:
         missing = 0
         for index in range(round(scene.seconds * spec.rate_hz * scene.rate)):

@@ -154,6 +154,8 @@ def _disk(home: Home, speed: float) -> Finding:
 
 
 def _time(minutes: float) -> str:
+    if minutes < 2:
+        return f"{60 * minutes:.0f} seconds"
     if minutes < 120:
         return f"{minutes:.0f} minutes"
     return f"{minutes / 60:.0f} hours" if minutes < 60 * 1000 else "more than a thousand hours"
