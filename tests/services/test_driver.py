@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from hardware.arm import ARMS
+from hardware.contact import ContactWatch
+from hardware.safety import GuardReason
 from hardware.sim.limits import DEFAULT_LIMITS
 from hardware.sim.link import LocalStation
 from hardware.sim.tasks import DEMONSTRATED
 from hardware.sim.world import World
 from workbench.core.clock import LockstepClock
-from workbench.core.errors import StateError
+from workbench.core.errors import StateError, WorkbenchError
 from workbench.core.ring import Ring
 from workbench.core.types import ActionChunk, ArmState, Authority, TeleopAction
 from workbench.services.driver import HEARTBEAT_S, Driver, arm_streams
@@ -204,3 +206,75 @@ def test_wild_targets_never_leave_the_limits(bench: Bench) -> None:
     speed = np.abs(np.diff(joints, axis=0)) * HZ
     assert np.all(speed <= np.array(DEFAULT_LIMITS.joint_speed_rad_s) * 1.001 + 1e-4)
     assert bench.driver.status().guard_reasons
+
+
+def place_block(bench: Bench, position_m: np.ndarray) -> None:
+    """A block of the simulated world that does not give way and that the arm's shells collide with."""
+    model, data = bench.world._model, bench.world._data
+    geom, body = model.geom("distractor_1"), model.body("distractor_1")
+    model.geom_contype[geom.id] = model.geom_conaffinity[geom.id] = 3
+    model.body_contype[body.id] = model.body_conaffinity[body.id] = 3
+    data.mocap_pos[body.mocapid[0]] = position_m
+
+
+def go_aside(bench: Bench) -> np.ndarray:
+    """Push the arm 15 cm along y and return its tool position."""
+    bench.driver.ready()
+    bench.driver.operate(Push())
+    bench.run(2.0)
+    bench.driver.hold("aside")
+    bench.run(0.3)
+    return bench.arm.read().pose.position_m.copy()
+
+
+def test_going_home_stops_at_a_real_obstacle_and_no_longer_pushes(bench: Bench) -> None:
+    place = go_aside(bench)
+    place_block(bench, place + np.array([0.0, -0.09, 0.02]))
+    bench.driver.park()
+    seen: set[str] = set()
+    for _ in range(150):
+        bench.run(1 / HZ)
+        seen.update(bench.driver.status().guard_reasons)
+    status = bench.driver.status()
+    assert status.state == "stopped" and "in the way" in status.reason and status.latched
+    stopped = bench.arm.read()
+    assert stopped.pose.position_m[1] > place[1] - 0.09, "it went through the obstacle"
+    sent = bench.rings["action"].latest()
+    assert sent is not None and np.abs(sent.data[:6] - stopped.joints_rad).max() < 0.02, "it still pushes"
+    assert GuardReason.CONTACT.value in seen
+    bench.driver.clear_stop("Ada")
+    bench.run(0.5)
+    assert np.abs(bench.arm.read().joints_rad - stopped.joints_rad).max() < 0.01, "clearing a stop moved the arm"
+    assert "Ada" in bench.driver.status().reason
+
+
+def test_going_home_without_an_obstacle_arrives_and_says_so(bench: Bench) -> None:
+    go_aside(bench)
+    bench.driver.park()
+    assert not bench.driver.at_home
+    bench.run(4.0)
+    assert bench.driver.state == "parked" and bench.driver.at_home and bench.driver.at_rest
+
+
+def test_motor_effort_stops_the_way_home(bench: Bench) -> None:
+    watch = ContactWatch(0.04, 3, 0.2, 1 / HZ, (1.0,) * 6)
+    state = bench.arm.read()
+    easy, hard = (replace(state, effort=np.array([0.0, 0.0, share, 0.0, 0.0, 0.0])) for share in (0.9, -1.1))
+    assert [watch.look(easy, state.joints_rad) for _ in range(9)] == [""] * 9
+    said = [watch.look(hard, state.joints_rad) for _ in range(3)]
+    assert said[:2] == ["", ""] and "joint 3" in said[2]
+
+
+def test_a_limit_that_needs_the_arms_shape_is_refused_where_it_is_not_known(bench: Bench) -> None:
+    class Blank:
+        """An arm without a shape."""
+
+        home_rad, joints = bench.arm.home_rad, 6
+
+        def kinematics(self) -> object:
+            return object()
+
+    limits = replace(DEFAULT_LIMITS, obstacle_boxes_m=((0.5, 0.0, 0.0, 0.6, 0.1, 0.1),))
+    with pytest.raises(WorkbenchError, match="shape"):
+        Driver(Blank(), limits, bench.rings, bench.clock, 1 / HZ)  # type: ignore[arg-type]
+    Driver(bench.arm, limits, bench.rings, bench.clock, 1 / HZ)
