@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hardware.clutch import Pace, SpeedHand
+from hardware.speed_teleop import SLOW_SHARE
 from hardware.teleop import TELEOPS
 from workbench.core.registry import Plugin
 from workbench.core.types import ArmState, TeleopAction
@@ -33,10 +35,12 @@ _LINGER_S = 0.5  # how long a released gripper key still counts, so that the fin
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Speeds while a key is held; ``shift`` makes them a quarter."""
+    """Speeds while a key is held; ``shift`` makes them a quarter. For the rest see ``hardware.clutch.Pace``."""
 
     speed_m_s: float = 0.12
     turn_rad_s: float = 0.6
+    frame: str = "base"
+    facing_deg: float = 0.0
 
 
 class KeyboardTeleop:
@@ -47,7 +51,9 @@ class KeyboardTeleop:
     """
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self._hand = SpeedHand(
+            Pace(config.speed_m_s, config.turn_rad_s, frame=config.frame, facing_deg=config.facing_deg)
+        )
         self._keys: frozenset[str] = frozenset()
         self._lock = threading.Lock()
         self._toggles = 0
@@ -81,12 +87,10 @@ class KeyboardTeleop:
         held = keys & (MOVES.keys() | TURNS.keys())
         if not held and self._linger_s == 0.0:
             return None
-        pace = period_s * (0.25 if SLOW in keys else 1.0)
+        pace_s = period_s * (SLOW_SHARE if SLOW in keys else 1.0)
         linear = sum((np.array(MOVES[key], float) for key in sorted(held & MOVES.keys())), np.zeros(3))
         angular = sum((np.array(TURNS[key], float) for key in sorted(held & TURNS.keys())), np.zeros(3))
-        return TeleopAction(
-            linear * self._config.speed_m_s * pace, angular * self._config.turn_rad_s * pace, self._gripper
-        )
+        return TeleopAction(*self._hand.move(np.concatenate([linear, angular]), state, pace_s), self._gripper)
 
     def close(self) -> None:
         self.set_keys(frozenset())

@@ -27,12 +27,22 @@ def test_no_key_no_motion():
 def test_speed_is_per_second_and_opposite_keys_cancel():
     device = KeyboardTeleop(Config(speed_m_s=0.2, turn_rad_s=1.0))
     device.set_keys(frozenset({"a", "r"}))
-    assert np.allclose(read(device, 0.05).linear_m, [0, 0.01, 0.01])
+    assert np.allclose(read(device, 0.05).linear_m, np.array([0, 0.01, 0.01]) / np.sqrt(2)), "a diagonal is not faster"
     device.set_keys(frozenset({"A", "d", "q"}))
     action = read(device, 0.05)
     assert np.allclose(action.linear_m, 0) and np.allclose(action.angular_rad, [0, 0, 0.05])
     device.set_keys(frozenset({"w", "shift"}))
     assert np.allclose(read(device, 0.05).linear_m, [0.0025, 0, 0])
+
+
+def test_keys_can_mean_the_tools_directions_or_those_of_somebody_opposite():
+    device = KeyboardTeleop(Config(speed_m_s=0.2, facing_deg=180))
+    device.press("w")
+    assert np.allclose(read(device, 0.05).linear_m, [-0.01, 0, 0])
+    turned = KeyboardTeleop(Config(speed_m_s=0.2, frame="tool"))
+    turned.press("w")
+    along = 0.01 * np.array([np.cos(START_RAD.sum()), np.sin(START_RAD.sum()), 0])
+    assert np.allclose(read(turned, 0.05).linear_m, along)
 
 
 def test_the_gripper_toggles_once_per_press_even_when_tapped_between_ticks():

@@ -20,6 +20,13 @@ class TakeSealed:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeJudged:
+    """The operator has said how the take in progress ended, with a button of the teleoperation device."""
+
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class TakeDiscarded:
     episode_id: str
 

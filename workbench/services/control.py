@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from hardware.arm import ARMS, Arm
-from hardware.teleop import TELEOPS, Teleop
+from hardware.teleop import TELEOPS, Teleop, marks_of, words_of
 from workbench.core.chunks import unpack_chunk
 from workbench.core.clock import MonotonicClock, Pacer
 from workbench.core.errors import WorkbenchError
-from workbench.core.events import DriverChanged
+from workbench.core.events import DriverChanged, TakeJudged
 from workbench.core.link import Handler, Link
 from workbench.core.ring import Ring
 from workbench.core.states import DriverState
@@ -71,6 +71,7 @@ class Control:
         self._chunk_ring: Ring | None = None
         self._policy_id = ""
         self._teleop: Teleop | None = None
+        self._teleop_settings: tuple[str, dict[str, Any]] = ("", {})
         limits = settings.limits.limits() if settings.limits else None
         self._driver = Driver(
             self._arm,
@@ -142,11 +143,13 @@ class Control:
         self._driver.drive(self._newest_chunk)
 
     def operate(self, kind: str, options: dict[str, Any]) -> None:
-        """Let an operator drive with a device of this kind."""
-        self._close_teleop()
-        teleop = TELEOPS.build(kind, **options)
-        teleop.open()
-        self._teleop = teleop
+        """Let an operator drive with a device of this kind; one that is still open is taken up again."""
+        teleop = self._teleop
+        if teleop is None or self._teleop_settings != (kind, options) or not getattr(teleop, "stays_open", False):
+            self._close_teleop()
+            teleop = TELEOPS.build(kind, **options)
+            teleop.open()
+            self._teleop, self._teleop_settings = teleop, (kind, options)
         try:
             self._driver.operate(teleop)
         except WorkbenchError:
@@ -166,7 +169,8 @@ class Control:
     def status(self) -> DriverStatus:
         """The driver's status with the tick's lateness."""
         timing = self.timing()
-        return self._driver.status(lateness_p99_ms=timing["lateness_ms"]["p99"], timing=timing)
+        device = words_of(self._teleop)
+        return self._driver.status(lateness_p99_ms=timing["lateness_ms"]["p99"], timing=timing, device=device)
 
     def timing(self) -> dict[str, Any]:
         """How punctual the last ticks were, how long they worked, and with which priority they run."""
@@ -201,6 +205,8 @@ class Control:
             except Exception as error:
                 _log.exception("the control tick failed")
                 self._driver.stop(f"the control tick failed: {error}")
+            for mark in marks_of(self._teleop):
+                self._publish(TakeJudged(mark))
             self._tick_ms.append(1000.0 * (time.perf_counter() - started))
             ticks += 1
             if self._own_process and ticks % _COLLECT_EVERY == 0:

@@ -50,6 +50,7 @@ class DriverStatus:
         guard_reasons: what the guard changed in the last tick.
         lateness_p99_ms: how late the tick is, 99th percentile of the last ticks.
         timing: see ``Control.timing``.
+        device: what the teleoperation device says: what to do now, or why nothing moves.
         latched: the stop is kept on disk and outlives the program.
         latency_ms: the policy's last inference time; chunk_age_ms: age of the observation being acted on.
         limits: the guard's limits by name, empty when the station has none.
@@ -64,6 +65,7 @@ class DriverStatus:
     guard_reasons: tuple[str, ...] = ()
     lateness_p99_ms: float = 0.0
     timing: dict[str, Any] = field(default_factory=dict)
+    device: str = ""
     latched: bool = False
     latency_ms: float = 0.0
     chunk_age_ms: float = 0.0
