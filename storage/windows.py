@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -284,15 +285,10 @@ def align(
 
 
 def reduced(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """(height, width, 3): the mean of the pixels that fall on each new one."""
-    rows = np.linspace(0, picture.shape[0], height + 1).astype(int)
-    columns = np.linspace(0, picture.shape[1], width + 1).astype(int)
-    if (np.diff(rows) == 0).any() or (np.diff(columns) == 0).any():
+    """(height, width, 3): the mean of the pixels that fall on each new one. WorkbenchError if it is smaller already."""
+    if picture.shape[0] < height or picture.shape[1] < width:
         raise WorkbenchError(f"a picture of {picture.shape[1]}x{picture.shape[0]} is smaller than {width}x{height}")
-    summed = np.add.reduceat(np.add.reduceat(picture, rows[:-1], axis=0, dtype=np.uint32), columns[:-1], axis=1)
-    area = np.outer(np.diff(rows), np.diff(columns))[..., None]
-    mean: NDArray[np.uint8] = ((summed + area // 2) // area).astype(np.uint8)
-    return mean
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _join(parts: tuple[NDArray[Any], ...]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from workbench.cli_learning import find_model
 from workbench.cli_output import Output
 from workbench.cli_verbs import Verb, add_actions, positive, seconds
 from workbench.services import benches
+from workbench.services.bench_read import bench_read
 from workbench.services.bench_record import bench_record
 from workbench.services.report_metrics import flatten
 
@@ -20,12 +21,18 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     which = add_actions(
         parser,
         record="cameras to disk",
+        read="random windows for training, and playback",
         control="punctuality of the control tick",
         train="rows per second with and without cached features",
         infer="latency and smoothness of a trained model",
     )
     which["record"].add_argument("--cameras", type=positive, default=4)
-    which["record"].add_argument("--pictures", type=Path, help="folder with videos and depth frames to record")
+    for name in ("record", "read"):
+        which[name].add_argument("--pictures", type=Path, help="folder with videos and depth frames to use")
+    which["read"].add_argument("--takes", type=positive, default=12)
+    which["read"].add_argument("--seconds", type=seconds, default=10.0, help="length of each take")
+    which["read"].add_argument("--samples", type=positive, default=600)
+    which["read"].add_argument("--quick", action="store_true", help="3 takes of 3 s, 60 samples")
     for name in ("record", "control"):
         which[name].add_argument("--seconds", type=seconds, default=20.0)
         which[name].add_argument("--quick", action="store_const", dest="seconds", const=4.0, help="4 seconds")
@@ -49,6 +56,9 @@ def _bench(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     if options.action == "record":
         return bench_record(options.seconds, options.cameras, options.pictures, options.home, options.seed)
+    if options.action == "read":
+        takes, length, samples = (3, 3.0, 60) if options.quick else (options.takes, options.seconds, options.samples)
+        return bench_read(takes, length, samples, options.pictures, options.home, options.seed)
     if options.action == "control":
         return benches.bench_control(options.seconds)
     if options.action == "train":
