@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from storage.archive_swap import settle_leftovers
 from storage.checks import check_documents, mend_take
 from storage.columns import salvage_column
 from storage.content import column_damage, columns_of
@@ -59,7 +60,7 @@ class Report:
     """What was found, and done if asked to: take ids by verdict, and one sentence per finding.
 
     ``mended``: sealed takes of which something could be written anew; ``damaged``: sealed takes of which something is
-    lost. They stay where they are, and whatever is not damaged can be read.
+    lost. They stay where they are, and whatever is not damaged can be read. ``untreated``: the disk refused.
     """
 
     finished: list[str] = field(default_factory=list)
@@ -68,12 +69,14 @@ class Report:
     left_alone: list[str] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    untreated: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
         """True if there was nothing to do and nothing is damaged."""
-        return not (self.finished or self.truncated or self.quarantined or self.mended or self.damaged)
+        told = (self.finished, self.truncated, self.quarantined, self.mended, self.damaged, self.untreated)
+        return not any(told)
 
 
 def examine(home: Home, fix: bool = False, *, deep: bool = False, progress: Progress | None = None) -> Report:
@@ -90,6 +93,7 @@ def examine(home: Home, fix: bool = False, *, deep: bool = False, progress: Prog
         try:
             _check_sealed(home, folder, report, fix=fix, deep=deep)
         except (OSError, WorkbenchError) as error:
+            report.untreated.append(folder.name.partition(".")[0])
             report.messages.append(f"{folder.name} could not be treated: {error}")
     return report
 
@@ -99,6 +103,7 @@ def finish_leftovers(home: Home, progress: Progress | None = None, *, fix: bool 
     report = Report()
     if fix:
         _sweep_begun(home)
+        report.messages += settle_leftovers(home)
     leftovers = sorted(home.episodes.glob("*" + PARTIAL_SUFFIX))
     for done, folder in enumerate(leftovers):
         if progress is not None:
@@ -106,6 +111,7 @@ def finish_leftovers(home: Home, progress: Progress | None = None, *, fix: bool 
         try:
             _treat(home, folder, report, fix=fix)
         except (OSError, WorkbenchError) as error:
+            report.untreated.append(folder.name.partition(".")[0])
             report.messages.append(f"{folder.name} could not be treated: {error}")
     return report
 
