@@ -12,7 +12,7 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from storage.disk import sync_paths
@@ -94,6 +94,28 @@ def settle(home: Home) -> list[str]:
     for kept in sorted((home.trash / "originals").glob("*" + SEALED_SUFFIX)):
         done += _settle_kept(home, kept)
     return done
+
+
+def settle_leftovers(home: Home) -> list[str]:
+    """``settle`` for whoever starts or looks after the program; nothing while an archiving is under way."""
+    try:
+        with only_one(home):
+            return settle(home)
+    except StateError:
+        return []
+
+
+def set_originals_free(home: Home, episode_ids: Iterable[str] | None = None, suffix: str = ".purging") -> int:
+    """Give the originals of these archived takes (None: of all) to the purge; returns how many there were.
+
+    Each becomes ``trash/<id>.original<suffix>``, a name of no take.
+    """
+    kept = home.trash / "originals"
+    wanted = None if episode_ids is None else {home.sealed(episode_id).name for episode_id in episode_ids}
+    found = [path for path in kept.glob("*" + SEALED_SUFFIX) if wanted is None or path.name in wanted]
+    for path in found:
+        path.rename(home.trash / f"{path.name.partition('.')[0]}.original{suffix}")
+    return len(found)
 
 
 def exchange(first: Path, second: Path) -> bool:

@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from storage import marks
+from storage.archive_swap import set_originals_free
 from storage.database import BrokenDatabaseError, Opened, check_file, locked, open_database, set_aside
 from storage.editing import Editor
 from storage.edits import change_manifest, stamp_of, take_folder
@@ -145,6 +146,8 @@ class Catalog(Searching):
     ) -> PurgeReport:
         """Remove takes in the trash (None: all of it) for good. WorkbenchError without ``confirm``, or for one in use.
 
+        All of it: the originals of archived takes too, which can then not be brought back to their first form.
+
         What snapshots, models or unfinished runs need stays, unless ``force``.
         """
         if not confirm:
@@ -152,6 +155,7 @@ class Catalog(Searching):
         with self._editor.transaction() as session:
             if episode_ids is None:
                 episode_ids = session.scalars(select(EpisodeRow.id).where(EpisodeRow.trashed)).all()
+                set_originals_free(self.home)
             for episode_id, trashed in known_takes(session, episode_ids).items():
                 if not trashed:
                     raise WorkbenchError(f"the take {episode_id} is not in the trash", "Delete it first")

@@ -103,7 +103,10 @@ def finish_leftovers(home: Home, progress: Progress | None = None, *, fix: bool 
     report = Report()
     if fix:
         _sweep_begun(home)
-        report.messages += settle_leftovers(home)
+        try:
+            report.messages += settle_leftovers(home)
+        except (OSError, WorkbenchError) as error:
+            report.messages.append(f"an interrupted archiving could not be treated: {error}")
     leftovers = sorted(home.episodes.glob("*" + PARTIAL_SUFFIX))
     for done, folder in enumerate(leftovers):
         if progress is not None:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage import marks, zarr_meta
+from storage.archive_swap import ARCHIVE
 from storage.codecs import is_picture
 from storage.columns import TIME_ROWS, ColumnWriter
 from storage.disk import replace_file, sync_paths, write_file
@@ -55,6 +56,11 @@ def split_take(home: Home, episode_id: str, at_ns: int) -> tuple[Manifest, Manif
     ``at_ns`` is a host time. WorkbenchError if a half would have no row, CorruptTakeError if an item is missing.
     """
     with Episode.open(home, episode_id) as take:
+        if ARCHIVE in take.manifest.extra:
+            raise WorkbenchError(
+                f"the take {episode_id} is archived and cannot be cut without loss",
+                "Trim it, or bring its original back first: episodes archive --undo",
+            )
         times = {name: take.times(name)[1] for name in take.manifest.streams}
         _check_rows(take, at_ns)
         halves = _halves(take.manifest, times, at_ns)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from storage import marks
+from storage.archive_swap import set_originals_free
 from storage.layout import Home
 from storage.reader import read_manifest
 from storage.scanning import keep_trial
@@ -39,6 +40,7 @@ def doom(home: Home, episode_id: str) -> None:
     except CorruptTakeError:
         pass  # nothing can be learnt from it any more
     folder.rename(folder.with_name(f"{episode_id}{PURGING}"))
+    set_originals_free(home, [episode_id], PURGING)
 
 
 def sweep(home: Home) -> int:

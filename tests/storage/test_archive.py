@@ -29,6 +29,7 @@ from storage.episode import Episode, EpisodeWriter, Manifest, StoreSettings
 from storage.layout import Home
 from storage.likeness import psnr_db
 from storage.recoding import ArchiveSettings
+from storage.splitting import split_take
 from tests.storage.takes import STATE, frame, info
 from tests.storage.test_zarr_codecs import moving
 from workbench.core.errors import CorruptTakeError, NotFoundError, StateError, WorkbenchError
@@ -244,6 +245,7 @@ import storage.archive_swap as swap
 from storage.archive import archive_take, unarchive
 from storage.layout import Home
 from storage.recoding import ArchiveSettings
+from storage.splitting import split_take
 
 home, episode_id, verb, step = Home.open(Path(sys.argv[1])), sys.argv[2], sys.argv[3], int(sys.argv[4])
 taken = 0
@@ -338,3 +340,34 @@ def test_the_manifest_says_what_was_done(home: Home) -> None:
     assert {"at", "codec", "psnr_db", "ssim", "bytes_before", "bytes_after", "original_hash"} <= set(told)
     assert told["codec"] == "jxl+video" and told["streams"][DEEP.name]["lossless"] is True
     assert told["streams"][COLOR.name]["bytes_after"] < told["streams"][COLOR.name]["bytes_before"]
+
+
+def test_purging_takes_the_originals_along(home: Home) -> None:
+    first, second, third = (record(home, 6, (COLOR, STATE)) for _ in range(3))
+    for manifest in (first, second, third):
+        archive_take(home, manifest.id, FAST)
+    with Catalog(home) as catalog:
+        catalog.rebuild()
+        catalog.trash([first.id])
+        catalog.purge([first.id], confirm=True)
+        assert not can_unarchive(home, first.id) and can_unarchive(home, second.id)
+        assert unarchive(home, third.id).content_hash == third.content_hash
+        assert catalog.purge(confirm=True).freed_bytes > 0
+    assert not can_unarchive(home, second.id) and everything(home, second.id)
+    assert not list(home.trash.glob("*.purging"))
+
+
+def test_an_archived_take_is_not_cut_in_two_with_loss(home: Home) -> None:
+    manifest = record(home, 11, (COLOR, STATE))
+    archive_take(home, manifest.id, FAST)
+    with pytest.raises(WorkbenchError, match="archived"):
+        split_take(home, manifest.id, 5 * 10**8)
+
+
+def test_the_doctor_finishes_what_a_kill_left(home: Home) -> None:
+    manifest = record(home, 6, (COLOR, STATE))
+    archive_take(home, manifest.id, FAST)
+    work_folder(home, manifest.id).parent.mkdir(exist_ok=True)
+    original_folder(home, manifest.id).rename(work_folder(home, manifest.id))
+    assert any("put aside" in message for message in examine(home, fix=True).messages)
+    assert unarchive(home, manifest.id).content_hash == manifest.content_hash
