@@ -12,6 +12,7 @@ libEGL.so.1            libegl1
 libfontconfig.so.1     libfontconfig1
 libxkbcommon.so.0      libxkbcommon0
 libdbus-1.so.3         libdbus-1-3
+libusb-1.0.so.0        libusb-1.0-0
 "
 window="
 libxcb-cursor.so.0     libxcb-cursor0
