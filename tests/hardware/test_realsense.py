@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -310,6 +311,32 @@ def test_a_camera_that_never_delivers_is_retried_and_then_given_up(bus, monkeypa
     camera.open()
     camera.close()
     assert len(starts) == 1
+
+
+class Resettable:
+    """The library's device, but with the reset that only real hardware has: it leaves the bus and comes back well."""
+
+    def __init__(self, device, bus: Bus) -> None:
+        self._device, self._bus = device, bus
+
+    def __getattr__(self, name: str):
+        return getattr(self._device, name)
+
+    def hardware_reset(self) -> None:
+        self._bus.unplug()
+        threading.Timer(0.3, lambda: (self._bus.plug(), self._bus.go_on())).start()
+
+
+def test_a_stuck_camera_is_reset_waited_for_and_opened(bus, monkeypatch):
+    monkeypatch.setattr(realsense, "FIRST_PICTURE_S", 0.25)
+    monkeypatch.setattr(realsense, "PAUSE_S", 0.05)
+    find = realsense_library.find
+    monkeypatch.setattr(realsense_library, "find", lambda *wanted: Resettable(find(*wanted), bus))
+    bus.hold()
+    camera = build()
+    assert camera.open().serial == "SIM1"
+    assert camera.read(1.0) is not None
+    camera.close()
 
 
 def counted(calls, method):
