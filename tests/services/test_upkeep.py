@@ -8,14 +8,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from storage.archive import is_archived, unarchive
+from storage.edits import change_manifest
 from storage.episode import Episode, EpisodeWriter, StoreSettings
 from storage.layout import Home
-from storage.quality import is_current
+from storage.quality import assess_at, is_current
 from storage.reader import read_manifest
 from tests.services.learnable import write_reach
 from tests.storage.signals import FRONT, STATE, Scene, record
@@ -24,7 +27,6 @@ from workbench.core.bus import Bus
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import Failed, LibraryChanged, TakeSealed, UpkeepProgressed
 from workbench.core.types import EpisodeKind, Outcome, TakeInfo
-from workbench.services import chores as chores_module
 from workbench.services import upkeep as upkeep_module
 from workbench.services.chores import Chore, Round, Workshop
 from workbench.services.library import Library
@@ -117,22 +119,17 @@ def test_killed_in_the_middle_it_goes_on_and_leaves_nothing_half_written(
 
 def test_a_kill_between_manifest_and_catalogue_is_made_good(home: Home) -> None:
     take = write_reach(home, 0).id
-    with Workshop(home, SETTINGS) as workshop:
-        workshop.catalog.add(read_manifest(home.sealed(take)))
-        before = workshop.catalog.episode(take)
-        workshop.assess(take)
-        workshop.catalog.add(Episode.open(home, take).manifest)
-        stale = read_manifest(home.sealed(take))
-    with Workshop(home, SETTINGS) as workshop:
-        extra = {key: value for key, value in stale.extra.items() if key != "quality"}
-        workshop.catalog.add(
-            type(stale)(**{**{f: getattr(stale, f) for f in stale.__dataclass_fields__}, "extra": extra})
-        )
+    with Library(home.path):  # the take is entered
+        pass
+    with Workshop(home, SETTINGS) as other:
+        quality = assess_at(home.sealed(take)).to_json()
+        change_manifest(home.sealed(take), extra={"quality": quality})
+        assert "quality" not in other.catalog.episode(take).extra
     with Workshop(home, SETTINGS) as workshop:
         assert workshop.unassessed() == [take]
         assert workshop.assess(take) is None, "nothing is measured again"
         assert workshop.unassessed() == []
-        assert is_current(workshop.catalog.episode(take).extra["quality"]) and "quality" not in before.extra
+        assert workshop.catalog.episode(take).extra["quality"] == quality
 
 
 def test_labels_given_meanwhile_are_kept(home: Home) -> None:
@@ -235,9 +232,52 @@ def test_a_take_that_cannot_be_opened_is_left_to_the_doctor(home: Home) -> None:
         assert workshop.unassessed() == [] and not list(hollow.iterdir())
 
 
-def test_chores_are_named_once() -> None:
-    names = [chore.name for chore in chores_module.CHORES]
-    assert "assess" in names and len(set(names)) == len(names)
+def test_archiving_is_off_by_default_and_then_takes_only_old_takes(home: Home) -> None:
+    pictures = replace(FRONT, shape=(96, 128, 3))
+    with record(home, Scene(seconds=3), (pictures, STATE)) as take:
+        take_id = take.manifest.id
+    numbers = write_numbers(home)
+    on = Settings(upkeep=UpkeepSettings(archive=True, archive_after_days=0))
+
+    def run(settings: Settings) -> dict[str, int]:
+        totals: dict[str, int] = {}
+        with Workshop(home, settings) as workshop:
+            Round(workshop, lambda chore, done, total: totals.update({chore: total}), said.append).run()
+        return totals
+
+    said: list[str] = []
+    assert run(SETTINGS) == {"assess": 2}
+    assert run(Settings(upkeep=UpkeepSettings(archive=True))) == {}, "they are from today"
+    assert run(on) == {"archive": 2} and said == []
+    assert run(on) == {}, "what is not worth archiving is not tried again and again"
+    with Library(home.path) as library:
+        assert "archive" in library.find(take_id).extra and "archive" not in library.find(numbers).extra
+        assert is_current(library.find(take_id).extra["quality"])
+    with Episode.open(home, take_id) as episode:
+        assert is_archived(episode.manifest) and episode.verify() == []
+    assert not is_archived(unarchive(home, take_id))
+
+
+def test_archiving_ends_when_told_and_leaves_the_take_as_it_was(home: Home) -> None:
+    with record(home, Scene(seconds=3), (replace(FRONT, shape=(96, 128, 3)),)) as take:
+        before = take.manifest
+    calls: list[int] = []
+
+    def stop() -> None:
+        calls.append(1)
+        if len(calls) > 3:
+            raise InterruptedError
+
+    with Workshop(home, SETTINGS, stop) as workshop, pytest.raises(InterruptedError):
+        workshop.archive(before.id)
+    with Episode.open(home, before.id) as episode:
+        assert episode.manifest == before and episode.verify() == []
+
+
+def write_numbers(home: Home) -> str:
+    """A take without pictures, which no video form makes smaller."""
+    with record(home, Scene(seconds=1), (STATE,)) as take:
+        return take.manifest.id
 
 
 def run(capsys: pytest.CaptureFixture[str], home: Home, *words: str) -> dict[str, object]:

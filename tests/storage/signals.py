@@ -58,14 +58,14 @@ def vector(scene: Scene, t: float) -> np.ndarray:
     return np.array([*joints, 0.5, *tool, 1, 0, 0, 0], np.float32)
 
 
-def picture(scene: Scene, t: float, rng: np.random.Generator) -> np.ndarray:
+def picture(scene: Scene, t: float, rng: np.random.Generator, size: tuple[int, int] = (48, 64)) -> np.ndarray:
     """A textured table with noise, and a bright square where the tool is."""
-    y, x = np.mgrid[:48, :64]
+    y, x = np.mgrid[: size[0], : size[1]]
     table = 90 + 30 * ((x // 4 + y // 4) % 2)
     at = vector(scene, t)[7:9]
     left, top = int(32 + 200 * (at[0] - 0.4)), int(24 + 150 * at[1])
     table[max(top - 4, 0) : top + 4, max(left - 4, 0) : left + 4] = 220
-    noisy = scene.light * table[..., None] + rng.normal(0, 2, (48, 64, 3))
+    noisy = scene.light * table[..., None] + rng.normal(0, 2, (*size, 3))
     return noisy.clip(0, 255).astype(np.uint8)
 
 
@@ -95,7 +95,7 @@ def _frame(scene: Scene, spec: StreamSpec, index: int, missing: int) -> Frame:
     shown = scene.shown(t)
     rng = np.random.default_rng(round(shown * 1e6))
     if spec.name.startswith("observation.images"):
-        data = picture(scene, shown, rng)
+        data = picture(scene, shown, rng, spec.shape[:2])
     elif spec.name.startswith("observation.depth"):
         data = rng.integers(500, 900, spec.shape).astype(np.uint16) * (rng.random(spec.shape) < scene.depth_share)
         data = data.astype(np.uint16)

@@ -10,17 +10,20 @@ import datetime
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
+from storage.archive import archive_take
+from storage.archive_swap import ARCHIVE
 from storage.catalog import Catalog
 from storage.layout import Home
 from storage.quality import KEY, Quality, Reference, assess_at, is_current
-from storage.quality_notes import note_down
 from storage.reader import read_manifest
 from workbench.core.errors import CorruptTakeError, WorkbenchError
 from workbench.services.library import sealed_ids
 from workbench.services.settings import Settings
 
 _log = logging.getLogger(__name__)
+NOT_WORTH = "archive_not_worth"  # in a manifest's ``extra``: the archived form would not be smaller
 Between = Callable[[], None]
 
 
@@ -39,16 +42,20 @@ class Workshop:
         self.catalog = Catalog(home)
         self._lengths: dict[tuple[str, str], dict[str, float]] = {}
         self._assessed: set[str] = set()
+        self._archived: set[str] = set()
         self.refresh()
 
     def refresh(self) -> None:
-        """Read from the catalogue how long the takes of each task are and which need no assessment."""
+        """Read from the catalogue how long the takes of each task are and which need no work."""
         self._lengths.clear()
         self._assessed.clear()
+        self._archived.clear()
         for record in self.catalog.episodes():
             self._lengths.setdefault((record.task, str(record.kind)), {})[record.id] = record.duration_s
             if is_current(record.extra.get(KEY), self.limits):
                 self._assessed.add(record.id)
+            if ARCHIVE in record.extra or NOT_WORTH in record.extra:
+                self._archived.add(record.id)
 
     def unassessed(self) -> list[str]:
         """Sealed takes without an assessment of this version and these thresholds, newest first."""
@@ -70,16 +77,30 @@ class Workshop:
             lengths = self._lengths.setdefault((manifest.task, str(manifest.kind)), {})
             others = tuple(length for other, length in lengths.items() if other != episode_id)
             quality = assess_at(folder, Reference(others), self.limits, between=self.between)
-            at = datetime.datetime.now(datetime.UTC).isoformat()
-            note_down(self.home, self.catalog, episode_id, {KEY: {**quality.to_json(), "assessed_at": at}})
+            self._note(episode_id, {KEY: {**quality.to_json(), "assessed_at": _now().isoformat()}})
             lengths[episode_id] = manifest.duration_s
         else:
             quality = None
-            note_down(
-                self.home, self.catalog, episode_id, {}
-            )  # killed between manifest and catalogue, or not entered yet
+            self.catalog.refresh([episode_id])  # a kill between manifest and catalogue, or a take from elsewhere
         self._assessed.add(episode_id)
         return quality
+
+    def unarchived(self) -> list[str]:
+        """Sealed takes that are old enough, not archived and worth it as far as is known, oldest first."""
+        oldest_ms = (_now() - datetime.timedelta(days=self.settings.upkeep.archive_after_days)).timestamp() * 1e3
+        waiting = sealed_ids(self.home) - self._archived
+        return sorted(episode_id for episode_id in waiting if created_ms(episode_id) <= oldest_ms)
+
+    def archive(self, episode_id: str) -> None:
+        """Store one take in its smaller form; one that would not become smaller is noted as such and left."""
+        if not archive_take(self.home, episode_id, progress=lambda *_: self.between()).changed:
+            self._note(episode_id, {NOT_WORTH: {"at": _now().isoformat()}})
+        self.catalog.refresh([episode_id])
+        self._archived.add(episode_id)
+
+    def _note(self, episode_id: str, extra: dict[str, Any]) -> None:
+        self.catalog.refresh([episode_id])  # it may not be entered yet
+        self.catalog.annotate(episode_id, extra)
 
     def close(self) -> None:
         """Let go of the catalogue; safe to call twice."""
@@ -108,7 +129,19 @@ class Chore:
     do: Callable[[Workshop, str], object]
 
 
-CHORES = (Chore("assess", lambda s: s.upkeep.assess, Workshop.unassessed, Workshop.assess),)
+CHORES = (
+    Chore("assess", lambda settings: settings.upkeep.assess, Workshop.unassessed, Workshop.assess),
+    Chore("archive", lambda settings: settings.upkeep.archive, Workshop.unarchived, Workshop.archive),
+)
+
+
+def created_ms(episode_id: str) -> int:
+    """When a take began, as its id tells it (UUIDv7): milliseconds since 1970, wall clock."""
+    return int(episode_id[:12], 16)
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
 
 
 class Round:

@@ -145,9 +145,12 @@ class Recorder:
         if thread is not None:
             thread.join()
         if self._error:
-            word = "failed" if self.state is RecorderState.FAULTED else "ended by itself and is kept"
-            raise StateError(f"the take has {word}", self._error)
+            raise self._ended_already()
         return self._writer
+
+    def _ended_already(self) -> StateError:
+        word = "failed" if self.state is RecorderState.FAULTED else "ended by itself and is kept"
+        return StateError(f"the take has {word}", self._error)
 
     def _follow(self) -> None:
         """The thread: take new items until told to stop, then what is left."""
