@@ -77,11 +77,12 @@ class Catalog(Searching):
                 enter_trial_files(session, home)
 
     def add(self, manifest: Manifest) -> EpisodeRecord:
-        """Enter a sealed take in use, or refresh its entry."""
-        stamp = stamp_of(self.home.sealed(manifest.id))
+        """Enter a sealed take, or refresh its entry; it is in use unless it lies in the trash by now."""
         with self._editor.transaction() as session:
-            enter(session, [Found(manifest, False, stamp)])
-        return episode_record(episode_values(manifest, trashed=False, stamp=stamp))
+            trashed = self.home.trashed(manifest.id).is_dir() and not self.home.sealed(manifest.id).is_dir()
+            stamp = stamp_of(self.home.trashed(manifest.id) if trashed else self.home.sealed(manifest.id))
+            enter(session, [Found(manifest, trashed, stamp)])
+        return episode_record(episode_values(manifest, trashed=trashed, stamp=stamp))
 
     def label(self, episode_ids: str | Sequence[str], outcome: Outcome) -> None:
         """Say how takes ended."""
@@ -204,7 +205,7 @@ class Catalog(Searching):
             enter(session, takes)
 
     def rebuild(self) -> int:
-        """Read every take and set on disk again; returns how many takes. Edits before it can no longer be undone.
+        """Read every take, set and event on disk again; returns how many takes. What can be undone stays so.
 
         Models and runs are entered anew by who can read them.
         """

@@ -19,7 +19,7 @@ from storage.layout import SEALED_SUFFIX, Home, is_episode_id
 from storage.reader import read_manifest
 from storage.sets import COLLECTIONS, SNAPSHOTS, read_sets
 from storage.steps import enter_set
-from storage.tables import CollectionRow, EditRow, EpisodeRow, EventRow
+from storage.tables import CollectionRow, EpisodeRow, EventRow
 from workbench.core.errors import CorruptTakeError, WorkbenchError
 from workbench.core.files import read_json, write_json
 
@@ -86,8 +86,8 @@ def sets_differ(session: Session, home: Home) -> bool:
 
 
 def enter_everything(session: Session, home: Home) -> None:
-    """Empty the tables of what lies in takes and sets, and read all of it again."""
-    for table in (EpisodeRow, EditRow, CollectionRow, EventRow):
+    """Empty the tables of what lies in takes and sets, and read all of it again. What can be undone stays so."""
+    for table in (EpisodeRow, CollectionRow, EventRow):
         session.execute(delete(table))
     disk = on_disk(home)
     enter(session, _read(home, disk, sorted(disk)).values())

@@ -64,7 +64,10 @@ class Searching:
         with Session(self._engine) as session:
             total = session.scalar(matching(wanted, select(func.count()).select_from(EpisodeRow))) or 0
             ids = session.scalars(which).all()
-            records = {r.id: r for r in _records(session, select(*_COLUMNS).where(EpisodeRow.id.in_(ids)))}
+            records = {}
+            for some in in_batches(ids):
+                found = _records(session, select(*_COLUMNS).where(EpisodeRow.id.in_(some)))
+                records |= {record.id: record for record in found}
         return Page(tuple(records[episode_id] for episode_id in ids if episode_id in records), total)
 
     def ids(self, wanted: TakeFilter) -> tuple[str, ...]:

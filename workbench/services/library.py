@@ -79,8 +79,7 @@ class Library:
         return found.added
 
     def rebuild(self) -> int:
-        """Read takes, sets, events, models and runs from disk again; returns how many takes. Forgets what could be
-        undone."""
+        """Read takes, sets, events, models and runs from disk again; returns how many takes."""
         takes = self._catalog.rebuild()
         enter_all(self._home, self._catalog.lineage)
         self._catalog.log_event("catalogue", f"The catalogue was rebuilt from {takes} takes on disk")
@@ -307,6 +306,10 @@ class Library:
     def descendants(self, model_id: str) -> tuple[ModelEntry, ...]:
         """Every model that was built on this one, oldest first."""
         return self._catalog.lineage.descendants(model_id)
+
+    def note_event(self, source: str, words: str, severity: str = "info") -> None:
+        """Write down something that happened to the station; may be called from any thread."""
+        self._catalog.log_event(source, words, severity)
 
     def events(
         self, *, since: str | None = None, severity: str | None = None, limit: int = 200
