@@ -263,12 +263,15 @@ def test_archiving_ends_when_told_and_leaves_the_take_as_it_was(home: Home) -> N
         before = take.manifest
     calls: list[int] = []
 
+    class Halt(Exception):  # noqa: N818
+        pass
+
     def stop() -> None:
         calls.append(1)
         if len(calls) > 3:
-            raise InterruptedError
+            raise Halt
 
-    with Workshop(home, SETTINGS, stop) as workshop, pytest.raises(InterruptedError):
+    with Workshop(home, SETTINGS, stop) as workshop, pytest.raises(Halt):
         workshop.archive(before.id)
     with Episode.open(home, before.id) as episode:
         assert episode.manifest == before and episode.verify() == []
