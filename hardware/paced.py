@@ -28,7 +28,7 @@ from workbench.core.types import ArmCommand, ArmState, Pose
 Vector = NDArray[np.float64]
 _log = logging.getLogger(__name__)
 _RETRY_S = 0.1  # how often a faulted arm is asked whether it is well again
-_CLOSE_S = 1.0
+_CLOSE_S = 2.0
 _FIRST_S = 1.0
 _STILL_RAD_S = 0.05
 
@@ -179,9 +179,18 @@ class PacedArm:
         self.hold()
         try:
             self._do(self._wire.recover, "recover")
+            self._await_news()
         except DeviceError:
             self.close()
             self.connect()
+
+    def _await_news(self) -> None:
+        """Return once the arm has been measured anew; raises DeviceError when it is not within a second."""
+        asked_ns = time.monotonic_ns()
+        while (state := self._state) is None or self._fault is not None or state.t_host_ns < asked_ns:
+            if time.monotonic_ns() - asked_ns > _FIRST_S * 1e9:
+                raise self._fault or DeviceError(f"{self._sheet.title} does not answer", "Check its cable")
+            time.sleep(0.005)
 
     def suggested_limits(self) -> Limits:
         return self._sheet.limits

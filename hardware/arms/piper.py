@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import itertools
 import time
 from dataclasses import dataclass
 from math import pi
@@ -33,6 +34,7 @@ from workbench.core.types import Pose
 _UNIT = pi / 180_000  # rad per 0.001 degree
 _RANGES = ((-2.6179, 2.6179), (0.0, 3.14), (-2.967, 0.0), (-1.745, 1.745), (-1.22, 1.22), (-2.09439, 2.09439))
 _ENABLE_S = 3.0
+_CONNECTIONS = itertools.count()
 _BAD = {
     1: ("the emergency stop is active", "Support the arm, release the stop and switch the arm off and on"),
     5: ("a joint does not answer its controller", "Check the arm's inner cables; switch it off and on"),
@@ -94,7 +96,9 @@ class PiperWire:
         said = io.StringIO()
         try:
             with contextlib.redirect_stdout(said):  # the package prints
-                arm = sdk.C_PiperInterface_V2(config.channel, False, False, int(not config.old_firmware))
+                # The package keeps one instance per name, whose reading thread never ends: a new name every time.
+                name = f"{config.channel}-{next(_CONNECTIONS)}"
+                arm = sdk.C_PiperInterface_V2(name, False, False, int(not config.old_firmware))
                 arm.CreateCanBus(config.channel, config.bus, 1_000_000, config.bus == "socketcan")
                 arm.ConnectPort(piper_init=False)
         except (ConnectionError, ValueError, OSError) as error:

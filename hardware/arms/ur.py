@@ -135,7 +135,7 @@ class UrWire:
             self._control.servoStop(_DECELERATION)
 
     def rest(self) -> None:
-        self._let_go_of_control()  # the program ends; the controller holds the arm
+        self.halt()  # the motion program stays loaded: loading it again would stop the whole process for a moment
 
     def recover(self) -> None:
         """Unlock a protective stop (the controller allows it 5 s after it) and load the motion program anew."""
@@ -300,7 +300,7 @@ def build(config: Config) -> Arm:
     low, high = tuple(turn.low_rad for turn in chain.turns), tuple(turn.high_rad for turn in chain.turns)
     limits = cautious_limits(low, high, (pi,) * _JOINTS, _MODELS[config.model][1])
     title = f"the {config.model.upper()} at {config.address or 'no address'}"
-    sheet = Sheet(title, chain, (0.0, -1.57, 1.57, -1.57, -1.57, 0.0), limits, rate_hz=_RTDE_HZ)
+    sheet = Sheet(title, chain, (pi, -1.57, 1.57, -1.57, -1.57, 0.0), limits, rate_hz=_RTDE_HZ)
     return PacedArm(fitting_sheet(sheet, config.home_rad, 0.0), UrWire(config))
 
 
