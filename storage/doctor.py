@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -126,8 +127,7 @@ def _sweep_begun(home: Home) -> None:
             if abs(time.time() - folder.stat().st_ctime) > _BEGUN_S:
                 with claimed(folder / JOURNAL_NAME) as mine:
                     if mine:
-                        (folder / JOURNAL_NAME).unlink(missing_ok=True)
-                        folder.rmdir()
+                        shutil.rmtree(folder)
 
 
 def diagnose(folder: Path) -> Diagnosis:

@@ -199,18 +199,18 @@ class EpisodeWriter:
 
     def _start(self) -> None:
         sync = self._settings.sync
-        # The journal is locked before the folder gets the name that a doctor looks for.
+        # The folder gets the name that a doctor looks for when its journal is locked and its manifest is there.
         begun = self.home.begun(self.episode_id)
         begun.mkdir()
         self._journal = JournalWriter(begun / JOURNAL_NAME, sync=sync)
-        begun.rename(self.folder)
-        self._reserve.take(self._settings.reserve_bytes)
+        self._journal.append(self.counts, [])
         group = zarr_meta.to_bytes(zarr_meta.group(self._draft.to_json()))
         for name in (GROUP_NAME, COPY_NAME):
-            write_file(self.folder / name, group, sync=sync)
+            write_file(begun / name, group, sync=sync)
+        begun.rename(self.folder)
+        self._reserve.take(self._settings.reserve_bytes)
         for name, spec in self._draft.streams.items():
             self._streams[name] = _Stream(self.folder, spec, self._draft.layout[name], sync=sync)
-        self._journal.append(self.counts, [])
         if sync:
             sync_paths([self.folder, self.folder.parent])
 
