@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import queue
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,13 @@ from workbench import cli_upkeep
 from workbench.cli_output import Output
 from workbench.cli_verbs import Verb, positive, seconds
 from workbench.core.errors import WorkbenchError
+from workbench.core.events import TakeSealed
 from workbench.core.types import EpisodeKind, Outcome
 from workbench.services.demo import Demo
 from workbench.services.demo_plan import PLANS, demo_plan
 from workbench.services.demo_report import write_story
 from workbench.services.settings import Settings, load_settings
+from workbench.services.station import Station
 from workbench.services.story import Story, summary
 from workbench.services.unattended import play_take, record_take, running_station
 
@@ -90,23 +95,47 @@ def _record(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
 
 def _teleoperate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", help="record what is done as a take of this task")
+    parser.add_argument("--seconds", type=seconds, default=0.0, help="end by itself (devices other than the keyboard)")
 
 
 def _teleoperate(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     home, settings = _station_of(options)
     if options.task:
         settings.instruction(options.task)
-    if not sys.stdin.isatty():
+    by_keys = settings.teleop.kind == "keyboard"
+    if by_keys and not sys.stdin.isatty():
         raise WorkbenchError("teleoperation needs a terminal to read keys from", "Unattended: `record --play`")
-    follow_keys = importlib.import_module("workbench.cli_keys").follow_keys
     with running_station(home, settings, threads=options.threads) as station:
-        output.note("w a s d: move; r f: up, down; q e: turn; space: gripper; x: end")
         if options.task:
             station.start_take(options.task, EpisodeKind.TELEOP)
-        spent_s = follow_keys(station)
-        episode_id = station.stop_take() if options.task else ""
+        if by_keys:
+            output.note("w a s d: move; r f: up, down; q e: turn; space: gripper; x: end")
+            spent_s, episode_id = importlib.import_module("workbench.cli_keys").follow_keys(station), ""
+        else:
+            spent_s, episode_id = _follow_device(station, options.seconds, output)
+        if options.task and not episode_id:
+            episode_id = station.stop_take()
     output.say(f"take {episode_id}" if episode_id else "done; nothing was recorded")
     return {"episode": episode_id, "seconds": spent_s}
+
+
+def _follow_device(station: Station, most_s: float, output: Output) -> tuple[float, str]:
+    """Let the station's device drive until Ctrl-C, the end of the time, or a take judged with one of its buttons.
+
+    Says what the device says. Returns the seconds it took and the take that was judged, "" if none was.
+    """
+    started_s, said, sealed = time.monotonic(), "", queue.SimpleQueue[str]()
+    with station.bus.subscribe(TakeSealed, lambda event: sealed.put(event.episode_id)):
+        station.operate()
+        with contextlib.suppress(KeyboardInterrupt):
+            while sealed.empty() and (not most_s or time.monotonic() - started_s < most_s):
+                driver = station.status().driver
+                words = driver.device if driver.state in ("correcting", "ready") else f"{driver.state}: {driver.reason}"
+                if words and words != said:
+                    output.note(words)
+                    said = words
+                time.sleep(0.1)
+    return round(time.monotonic() - started_s, 2), "" if sealed.empty() else sealed.get()
 
 
 def _station_of(options: argparse.Namespace) -> tuple[Path, Settings]:

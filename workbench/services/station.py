@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hardware.sim.remote import RemoteStation
-from models.registry import read_record
 from storage.evaluation import write_truth
 from storage.layout import Home
-from workbench.core.bus import Bus
+from workbench.core.bus import Bus, Subscription
 from workbench.core.chunks import chunk_spec
 from workbench.core.errors import StateError, WorkbenchError
-from workbench.core.events import Failed, TrialScored
+from workbench.core.events import Failed, TakeJudged, TrialScored
 from workbench.core.files import new_id
 from workbench.core.ring import Ring, runtime_directory, sweep_runtime_directory
 from workbench.core.types import EpisodeKind, Frame, Outcome, StreamSpec
@@ -32,6 +31,7 @@ from workbench.services.hosting import Child, Host
 from workbench.services.recorder import RecorderStatus
 from workbench.services.recovery import recover
 from workbench.services.settings import Settings
+from workbench.services.station_parts import addressed, chunk_steps
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ class Station:
         self._snapshot = StationStatus((), RecorderStatus("idle"), DriverStatus("parked"), settings.simulated, 0)
         self._closing = threading.Event()
         self._background: list[threading.Thread] = []
+        self._judging: Subscription | None = None
         self._requests = threading.RLock()
         self._lock = HomeLock(self.home.path)
 
@@ -87,12 +88,15 @@ class Station:
         except BaseException:
             self.close()
             raise
+        self._judging = self.bus.subscribe(TakeJudged, self._judged)
         self._in_background(self._watch, "station-watch")
         self._in_background(lambda: recover(self.home, self.bus), "station-doctor")
 
     def close(self) -> None:
         """Hold the arm, seal a take in progress, end every process. Safe to call twice."""
         self._closing.set()
+        if self._judging is not None:
+            self._judging.close()
         for thread in self._background:
             if thread is not threading.current_thread():
                 thread.join(10)
@@ -132,7 +136,7 @@ class Station:
         self._start_child("simulation", "hardware.sim.server:main", folder=str(folder), seed=0, cameras=cameras)
         self._child("simulation").call("ready", timeout_s=90)
         self._world = RemoteStation(folder)
-        return _addressed(settings, str(folder))
+        return addressed(settings, str(folder))
 
     def _start_child(self, name: str, target: str, **values: Any) -> None:
         self._children[name] = self._host.start(name, target, **values)
@@ -173,9 +177,11 @@ class Station:
         self._child("arm").call("operate", kind=teleop.kind, options=teleop.options)
 
     def set_keys(self, keys: frozenset[str]) -> None:
-        """Teleoperation keys held down now; the first one makes the operator drive."""
+        """Teleoperation keys held down now; the first one makes the operator drive, with the keyboard."""
         if keys and self._snapshot.driver.state in ("parked", "ready", "holding"):
-            self.operate()
+            self._ready()
+            options = self.settings.teleop.options if self.settings.teleop.kind == "keyboard" else {}
+            self._child("arm").call("operate", kind="keyboard", options=options)
         self._child("arm").call("set_keys", keys=keys)
 
     def play(self, task: str, kind: EpisodeKind) -> None:
@@ -208,7 +214,7 @@ class Station:
         if self._chunks is not None:
             self._chunks.close()
         path = ring_path(self._folder, f"policy.{new_id()[-6:]}")
-        self._chunks = Ring.create(path, chunk_spec(_chunk_steps(self.home, model_id)))
+        self._chunks = Ring.create(path, chunk_spec(chunk_steps(self.home, model_id)))
         rings = {name: str(ring.path) for name, ring in self._rings.items()}
         self._start_child(
             "policy",
@@ -351,6 +357,15 @@ class Station:
         _, recorder = self._child("capture").call("status")
         return bool(recorder.episode_id)
 
+    def _judged(self, event: TakeJudged) -> None:
+        """The operator pressed "success" or "failure" on the device: seal the take in progress, if there is one."""
+
+        def seal() -> None:
+            if self._recording():
+                self.stop_take(Outcome(event.outcome))
+
+        self._in_background(seal, "station-judged")
+
     def _in_background(self, work: Callable[[], None], name: str) -> None:
         def run() -> None:
             try:
@@ -382,18 +397,3 @@ class Station:
 
 def _seed() -> int:
     return int.from_bytes(os.urandom(3), "little")
-
-
-def _addressed(settings: Settings, address: str) -> Settings:
-    """The simulated station's devices told where their world is."""
-    cameras = tuple(
-        camera.model_copy(update={"options": {**camera.options, "address": address}}) for camera in settings.cameras
-    )
-    arm = settings.arm and settings.arm.model_copy(update={"options": {"address": address}})
-    return settings.model_copy(update={"cameras": cameras, "arm": arm})
-
-
-def _chunk_steps(home: Home, model_id: str) -> int:
-    """How many actions one chunk of a model has."""
-    recipe = read_record(home, model_id).recipe
-    return round(float(recipe["horizon_s"]) / float(recipe["step_s"]))
