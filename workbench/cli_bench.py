@@ -12,6 +12,7 @@ from workbench.cli_learning import find_model
 from workbench.cli_output import Output
 from workbench.cli_verbs import Verb, add_actions, positive, seconds
 from workbench.services import benches
+from workbench.services.bench_codecs import bench_codecs
 from workbench.services.bench_read import bench_read
 from workbench.services.bench_record import bench_record
 from workbench.services.report_metrics import flatten
@@ -22,12 +23,16 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         record="cameras to disk",
         read="random windows for training, and playback",
+        codecs="size, likeness and processor time of picture codecs",
         control="punctuality of the control tick",
         train="rows per second with and without cached features",
         infer="latency and smoothness of a trained model",
     )
     which["record"].add_argument("--cameras", type=positive, default=4)
-    for name in ("record", "read"):
+    which["codecs"].add_argument("--count", type=positive, default=36, help="pictures of each view")
+    which["codecs"].add_argument("--cameras", type=positive, default=4, help="views, one video each")
+    which["codecs"].add_argument("--quick", action="store_true", help="one view, 12 pictures")
+    for name in ("record", "read", "codecs"):
         which[name].add_argument("--pictures", type=Path, help="folder with videos and depth frames to use")
     which["read"].add_argument("--takes", type=positive, default=12)
     which["read"].add_argument("--seconds", type=seconds, default=10.0, help="length of each take")
@@ -56,6 +61,9 @@ def _bench(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     if options.action == "record":
         return bench_record(options.seconds, options.cameras, options.pictures, options.home, options.seed)
+    if options.action == "codecs":
+        count, views = (12, 1) if options.quick else (options.count, options.cameras)
+        return bench_codecs(count, views, options.pictures, options.seed)
     if options.action == "read":
         takes, length, samples = (3, 3.0, 60) if options.quick else (options.takes, options.seconds, options.samples)
         return bench_read(takes, length, samples, options.pictures, options.home, options.seed)

@@ -92,6 +92,18 @@ class UpkeepSettings(_Part):
     archive_after_days: float = Field(default=7.0, ge=0, allow_inf_nan=False)
 
 
+class ArchivePart(_Part):
+    """How takes are archived, see ``storage.recoding.ArchiveSettings``; in the background after ``after_days``."""
+
+    frames: int = Field(default=12, ge=1, le=120)
+    crf: int = Field(default=19, ge=0, le=51)
+    better_crf: int = Field(default=13, ge=0, le=51)
+    least_psnr_db: float = Field(default=34.0, ge=0, le=99)
+    least_ssim: float = Field(default=0.92, ge=-1, le=1)
+    jxl_effort: int = Field(default=2, ge=1, le=9)
+    after_days: float = Field(default=30.0, ge=0)
+
+
 class Settings(_Part):
     """The whole station."""
 
@@ -107,6 +119,7 @@ class Settings(_Part):
     tasks: tuple[TaskSettings, ...] = ()
     record: RecordSettings = RecordSettings()
     upkeep: UpkeepSettings = UpkeepSettings()
+    archive: ArchivePart = ArchivePart()
     quality: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
 
     @field_validator("quality")
