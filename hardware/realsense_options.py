@@ -12,7 +12,14 @@ from workbench.core.errors import DeviceError
 # What is read back into the manifest where a sensor has it.
 _TOLD = (
     *("exposure", "gain", "white_balance", "enable_auto_exposure", "enable_auto_white_balance", "emitter_enabled"),
-    *("laser_power", "visual_preset", "depth_units", "inter_cam_sync_mode", "global_time_enabled"),
+    *(
+        "auto_exposure_priority",
+        "laser_power",
+        "visual_preset",
+        "depth_units",
+        "inter_cam_sync_mode",
+        "global_time_enabled",
+    ),
 )
 _SYNC_MODES = {"none": 0.0, "master": 1.0, "slave": 2.0}
 SYNC_ROLES = tuple(_SYNC_MODES)
@@ -45,7 +52,7 @@ class Look:
 
 def look_wishes(prefix: str, look: Look, exposure_unit_us: float) -> list[Wish]:
     """Options for a look; automatics are switched before the value that they would overwrite."""
-    wishes = []
+    wishes = [Wish(f"{prefix}exposure_us", "auto_exposure_priority", 0, required=False)]  # keep the rate in the dark
     if look.exposure_us > 0:
         wishes += [
             Wish(f"{prefix}exposure_us", "enable_auto_exposure", 0, required=False),

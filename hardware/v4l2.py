@@ -33,6 +33,7 @@ class Control:
 
 EXPOSURE_MODE = Control("exposure mode", 0x009A0901)  # 1 manual, 3 automatic at a fixed aperture
 EXPOSURE = Control("exposure", 0x009A0902)  # in 100 us
+EXPOSURE_PRIORITY = Control("exposure priority", 0x009A0903)  # 1: may lower the rate in the dark
 GAIN = Control("gain", 0x00980913)
 WHITE_BALANCE_AUTO = Control("automatic white balance", 0x0098090C)
 WHITE_BALANCE = Control("white balance", 0x0098091A)  # in K

@@ -245,6 +245,7 @@ def _control(config: Config, device: str) -> tuple[tuple[str, ...], dict[str, An
     """Set exposure and the like, automatic parts first; warnings, and what is in force."""
     wishes = [
         (v4l2.EXPOSURE_MODE, v4l2.MANUAL if config.exposure_us > 0 else v4l2.AUTOMATIC, False),
+        (v4l2.EXPOSURE_PRIORITY, 0, False),
         (v4l2.EXPOSURE, round(config.exposure_us / 100), config.exposure_us > 0),
         (v4l2.GAIN, config.gain, config.gain >= 0),
         (v4l2.WHITE_BALANCE_AUTO, int(config.white_balance_k <= 0), False),
@@ -252,7 +253,7 @@ def _control(config: Config, device: str) -> tuple[tuple[str, ...], dict[str, An
         (v4l2.FOCUS_AUTO, int(config.focus < 0), False),
         (v4l2.FOCUS, config.focus, config.focus >= 0),
     ]
-    switches = (v4l2.EXPOSURE_MODE, v4l2.WHITE_BALANCE_AUTO, v4l2.FOCUS_AUTO)
+    switches = (v4l2.EXPOSURE_MODE, v4l2.EXPOSURE_PRIORITY, v4l2.WHITE_BALANCE_AUTO, v4l2.FOCUS_AUTO)
     with v4l2.Controls(device) as controls:
         said = [
             controls.set(control, value)

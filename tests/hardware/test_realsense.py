@@ -19,9 +19,16 @@ from hardware.cameras import realsense
 from hardware.realsense_frames import AXES
 from tests.emulators.realsense_device import Bus, Model, intrinsics
 from workbench.core.errors import DeviceError
+from workbench.services.devices import list_devices
+from workbench.services.settings import CameraSettings, Settings
 
 COLOR, DEPTH, WORDS = "observation.images.front", "observation.depth.front", "camera.front.metadata"
-EXPOSURE = {"exposure": (1, 10000, 1, 166), "gain": (0, 128, 1, 64), "enable_auto_exposure": (0, 1, 1, 1)}
+EXPOSURE = {
+    "exposure": (1, 10000, 1, 166),
+    "gain": (0, 128, 1, 64),
+    "enable_auto_exposure": (0, 1, 1, 1),
+    "auto_exposure_priority": (0, 1, 1, 1),
+}
 
 
 @pytest.fixture
@@ -41,25 +48,26 @@ def build(**values):
     return CAMERAS.build("realsense", **values)
 
 
-def drain(camera):
-    """Everything that still comes once the bus holds."""
+def upto(camera, number):
+    """Every shot until the one with this number."""
     shots = []
-    while (shot := camera.read(0.2)) is not None:
+    while not shots or shots[-1].sequence < number:
+        shot = camera.read(5.0)
+        assert shot is not None, f"{number} did not come"
         shots.append(shot)
     return shots
 
 
 def quiet(bus, camera):
+    """Nothing is delivered by itself from now on, and nothing is on its way."""
     bus.hold()
-    drain(camera)
+    upto(camera, bus.expose())
 
 
 def fresh(bus, camera):
     """One exposure, asked for by the test, as the camera delivers it."""
-    quiet(bus, camera)
-    bus.expose()
-    (shot,) = drain(camera)
-    return shot
+    bus.hold()
+    return upto(camera, bus.expose())[-1]
 
 
 def test_pictures_arrive_unchanged_with_their_numbers_and_times(bus):
@@ -86,7 +94,7 @@ def test_lost_pictures_show_as_jumps_and_colour_is_kept_without_depth(bus):
     bus.expose(depth=False)
     bus.expose(color=False)
     last = bus.expose(skip=3)
-    shots = drain(camera)
+    shots = upto(camera, last)
     camera.close()
     assert [shot.sequence for shot in shots] == [first, first + 1, last] == [first, first + 1, first + 6]
     assert [DEPTH in shot.images for shot in shots] == [True, False, True]
@@ -98,7 +106,7 @@ def test_a_reader_that_pauses_loses_nothing(bus):
     camera.open()
     quiet(bus, camera)
     numbers = [bus.expose() for _ in range(12)]
-    assert [shot.sequence for shot in drain(camera)] == numbers
+    assert [shot.sequence for shot in upto(camera, numbers[-1])] == numbers
     camera.close()
 
 
@@ -147,8 +155,7 @@ def test_the_clock_domain_is_told_and_a_change_is_reported(bus, domain):
     assert camera.open().clock_domain == domain
     assert fresh(bus, camera).note == ""
     bus.domain = other = "system" if domain == "hardware" else "hardware"
-    bus.expose()
-    (shot,) = drain(camera)
+    (shot,) = upto(camera, bus.expose())
     camera.close()
     assert domain in shot.note and other in shot.note
 
@@ -170,14 +177,13 @@ def test_the_library_notes_the_arrival_before_a_late_reader_asks(bus):
     quiet(bus, camera)
     bus.said = {"time_of_arrival": round(time.time() * 1000)}
     arrived_ns = time.monotonic_ns()
-    bus.expose()
+    number = bus.expose()
     time.sleep(0.15)
-    (shot,) = drain(camera)
+    (shot,) = upto(camera, number)
     assert abs(shot.t_host_ns - arrived_ns) < 30_000_000
     bus.said = {"time_of_arrival": round(time.time() * 1000) - 86_400_000}  # yesterday: a clock was set
     asked_ns = time.monotonic_ns()
-    bus.expose()
-    (shot,) = drain(camera)
+    (shot,) = upto(camera, bus.expose())
     camera.close()
     assert shot.t_host_ns >= asked_ns
 
@@ -190,6 +196,7 @@ def test_fixed_options_are_set_read_back_and_told(monkeypatch):
         assert bus.plugged is not None
     told = info.settings["color"]
     assert (told["exposure_us"], told["exposure"], told["gain"], told["enable_auto_exposure"]) == (8300, 83, 32, 0)
+    assert told["auto_exposure_priority"] == 0  # an automatic exposure may never lower the rate
     assert info.warnings == ()
 
 
@@ -230,6 +237,16 @@ def test_old_firmware_and_usb_2_are_warnings(monkeypatch):
         assert "5.16.0.1" in info.warnings[0] and "USB 2.1" in info.warnings[1]
         (found,) = realsense_library.discover()
     assert found.id == "SIM1" and found.options == {"serial": "SIM1"} and "USB 2.1" in found.reason
+
+
+def test_the_device_list_names_it_by_serial_and_says_which_one_is_missing(bus):
+    chosen = CameraSettings(name="left", kind="realsense", options={"serial": "0815"})
+    listed = [one for one in list_devices(Settings(cameras=(chosen,))).cameras if one.kind == "realsense"]
+    assert [(one.id, one.status, one.chosen) for one in listed] == [
+        ("left", "missing", True),
+        ("SIM1", "attached", False),
+    ]
+    assert "D435 SIM1" in listed[0].reason and listed[1].options == {"serial": "SIM1"}
 
 
 def test_a_missing_camera_is_said_at_once_with_what_is_attached(bus):
