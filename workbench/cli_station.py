@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from storage.layout import Home
+from storage.doctor import finish_leftovers
+from storage.layout import PARTIAL_SUFFIX, Home
 from workbench import cli_upkeep
 from workbench.cli_output import Output
 from workbench.cli_verbs import Verb, positive, seconds
@@ -73,6 +74,7 @@ def _record_arguments(parser: argparse.ArgumentParser) -> None:
 def _record(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     home, settings = _station_of(options)
     settings.instruction(options.task)  # an unknown task is refused before anything moves
+    _finish_leftovers(Home(home), output)
     cli_upkeep.check_before(Home(home), settings, output)
     kind, takes = EpisodeKind(options.kind), []
     with (
@@ -91,6 +93,16 @@ def _record(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     for take in takes:
         output.say(f"{take['id']}: {take['frames']} items in {take['duration_s']:.1f} s")
     return {"episodes": takes}
+
+
+def _finish_leftovers(home: Home, output: Output) -> None:
+    """Seal what a crash left before recording goes on, and say what was kept."""
+    if not any(home.episodes.glob("*" + PARTIAL_SUFFIX)):
+        return
+    with output.progress("finishing interrupted takes") as step:
+        report = finish_leftovers(home, step)
+    for message in report.messages:
+        output.note(message)
 
 
 def _teleoperate_arguments(parser: argparse.ArgumentParser) -> None:
