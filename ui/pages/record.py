@@ -21,7 +21,7 @@ from ui.widgets.steer import SteerPad
 from ui.widgets.takes import TakeStrip, newest_first
 from ui.widgets.wall import LiveWall
 from workbench.core.errors import WorkbenchError
-from workbench.core.events import Failed, LibraryChanged, TakeDiscarded, TakeSealed
+from workbench.core.events import Failed, LibraryChanged, TakeDiscarded, TakeSealed, TakesRecovered
 from workbench.core.types import EpisodeKind, Outcome
 from workbench.services.library import Library
 from workbench.services.station import StationStatus
@@ -52,6 +52,7 @@ class RecordPage(Page):
         self.listeners.on(TakeSealed, self._sealed)
         self.listeners.on(TakeDiscarded, lambda _event: self.notice.done("The take is in the trash"))
         self.listeners.on(LibraryChanged, lambda _event: self._load_strip())
+        self.listeners.on(TakesRecovered, self._recovered)
         self.listeners.on(Failed, self._failed)
 
     # layout ---------------------------------------------------------------------------------------------------------
@@ -197,6 +198,11 @@ class RecordPage(Page):
     def _sealed(self, event: TakeSealed) -> None:
         self._playing = False
         self.notice.done(f"Saved: {words.duration(event.duration_s)}, {event.frames} pictures")
+
+    def _recovered(self, event: TakesRecovered) -> None:
+        """The takes themselves appear in the strip; this says what was kept of them."""
+        more = f" (and {len(event.messages) - 2} more)" if len(event.messages) > 2 else ""
+        self.notice.warn("Recording had been interrupted. " + "; ".join(event.messages[:2]) + more)
 
     def _failed(self, event: Failed) -> None:
         self._playing = False

@@ -86,6 +86,9 @@ class Recorder:
         """
         self._bytes_per_s = estimate_bytes_per_s((ring.spec for ring in rings.values()), self._store.color_codec)
         self._refuse_full_disk()
+        thread = self._thread
+        if self.state is RecorderState.FAULTED and thread is not None:
+            thread.join()  # it is still sealing what it had
         if self.state is RecorderState.FAULTED:
             self._machine.to(RecorderState.IDLE)
         self._machine.to(RecorderState.ARMED)
@@ -229,11 +232,11 @@ class Recorder:
         self._error = str(error) if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
         self._machine.to(RecorderState.FAULTED)
         sealed = self._writer.end_early(self._error) if self._writer is not None else None
-        self._publish(Failed("recorder", self._error))
         self._clear()
         if sealed is not None:
             self._machine.to(RecorderState.IDLE)
             self._announce_sealed(sealed)
+        self._publish(Failed("recorder", self._error))
         kept = "What was written is kept; run `python main.py doctor --fix`"
         return error if isinstance(error, WorkbenchError) else WorkbenchError(f"recording failed ({error})", kept)
 
