@@ -30,7 +30,7 @@ from workbench.core.types import EpisodeKind, Outcome, TakeInfo
 from workbench.services import upkeep as upkeep_module
 from workbench.services.chores import Chore, Round, Workshop
 from workbench.services.library import Library
-from workbench.services.settings import Settings, UpkeepSettings
+from workbench.services.settings import ArchivePart, Settings, UpkeepSettings
 from workbench.services.upkeep import NICENESS, Upkeep, is_recording
 
 SETTINGS = Settings()
@@ -55,8 +55,9 @@ def assessed(home: Home, episode_id: str) -> bool:
 
 
 @pytest.fixture
-def running(home: Home) -> Iterator[Callable[..., tuple[Upkeep, list[object]]]]:
+def running(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[Upkeep, list[object]]]]:
     """Starts background work on the home; everything that was said is collected."""
+    monkeypatch.setattr(upkeep_module, "_START_S", 0.0)
     made: list[Upkeep] = []
 
     def start(*, threads: bool = True) -> tuple[Upkeep, list[object]]:
@@ -64,6 +65,7 @@ def running(home: Home) -> Iterator[Callable[..., tuple[Upkeep, list[object]]]]:
         bus.subscribe(object, heard.append)
         made.append(Upkeep(home.path, bus, threads=threads))
         made[-1].start(SETTINGS)
+        assert wait_for(lambda: made[-1]._child is not None)
         return made[-1], heard
 
     yield start
@@ -98,7 +100,7 @@ def test_killed_in_the_middle_it_goes_on_and_leaves_nothing_half_written(
     home: Home, running, monkeypatch, kills
 ) -> None:
     monkeypatch.setattr(upkeep_module, "_RESTART_S", 0.1)
-    takes = [record(home, Scene(seconds=6), (FRONT, STATE)) for _ in range(6)]
+    takes = [record(home, Scene(seconds=4), (FRONT, STATE)) for _ in range(6)]
     ids = [take.manifest.id for take in takes]
     upkeep, _ = running(threads=False)
     pids = []
@@ -198,6 +200,14 @@ def test_it_can_be_paused_and_ends_at_once_when_closed(home: Home, running) -> N
     assert time.monotonic() - started < 3
 
 
+def test_a_window_that_closes_at_once_never_starts_it(home: Home) -> None:
+    started = time.monotonic()
+    with Upkeep(home.path, Bus()) as upkeep:
+        upkeep.start(SETTINGS)
+        assert upkeep._child is None
+    assert time.monotonic() - started < 1 and upkeep._child is None
+
+
 def test_switched_off_nothing_runs(home: Home) -> None:
     with Upkeep(home.path, Bus()) as upkeep:
         upkeep.start(Settings(upkeep=UpkeepSettings(assess=False)))
@@ -237,7 +247,7 @@ def test_archiving_is_off_by_default_and_then_takes_only_old_takes(home: Home) -
     with record(home, Scene(seconds=3), (pictures, STATE)) as take:
         take_id = take.manifest.id
     numbers = write_numbers(home)
-    on = Settings(upkeep=UpkeepSettings(archive=True, archive_after_days=0))
+    on = Settings(upkeep=UpkeepSettings(archive=True), archive=ArchivePart(after_days=0))
 
     def run(settings: Settings) -> dict[str, int]:
         totals: dict[str, int] = {}

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from storage.archive import archive_take
 from storage.archive_swap import ARCHIVE
 from storage.catalog import Catalog
 from storage.layout import Home
 from storage.quality import KEY, Quality, Reference, assess_at, is_current
 from storage.reader import read_manifest
 from workbench.core.errors import CorruptTakeError, WorkbenchError
+from workbench.services.archiving import archive_one, archive_settings
 from workbench.services.library import sealed_ids
 from workbench.services.settings import Settings
 
@@ -87,15 +87,15 @@ class Workshop:
 
     def unarchived(self) -> list[str]:
         """Sealed takes that are old enough, not archived and worth it as far as is known, oldest first."""
-        oldest_ms = (_now() - datetime.timedelta(days=self.settings.upkeep.archive_after_days)).timestamp() * 1e3
+        oldest_ms = (_now() - datetime.timedelta(days=self.settings.archive.after_days)).timestamp() * 1e3
         waiting = sealed_ids(self.home) - self._archived
         return sorted(episode_id for episode_id in waiting if created_ms(episode_id) <= oldest_ms)
 
     def archive(self, episode_id: str) -> None:
         """Store one take in its smaller form; one that would not become smaller is noted as such and left."""
-        if not archive_take(self.home, episode_id, progress=lambda *_: self.between()).changed:
+        how = archive_settings(self.settings)
+        if not archive_one(self.home, self.catalog, episode_id, how, lambda *_: self.between()).changed:
             self._note(episode_id, {NOT_WORTH: {"at": _now().isoformat()}})
-        self.catalog.refresh([episode_id])
         self._archived.add(episode_id)
 
     def _note(self, episode_id: str, extra: dict[str, Any]) -> None:

@@ -85,11 +85,10 @@ class RecordSettings(_Part):
 
 
 class UpkeepSettings(_Part):
-    """What is done with sealed takes in the background while the window is open; archiving only to older ones."""
+    """What is done with sealed takes in the background while the window is open; for archiving see ``ArchivePart``."""
 
     assess: bool = True
     archive: bool = False
-    archive_after_days: float = Field(default=7.0, ge=0, allow_inf_nan=False)
 
 
 class ArchivePart(_Part):

@@ -32,8 +32,10 @@ _BUSY_PERCENT = 50.0  # of all cores: above it, work waits while a take is being
 _LOOK_S = 10.0  # how often takes of other programs are looked for; those of this one are told
 _GIVE_WAY_S = 0.25
 _TELL_S = 1.0
+_START_S = 3.0  # the window, the cameras and the arm come first
 _RESTART_S = 2.0
 _MOST_RESTARTS = 3
+_STOP_S = 1.0  # then it is killed, which it must bear at any moment anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,19 +168,18 @@ class Upkeep:
         self._settings: Settings | None = None
         self._child: Child | None = None
         self._wake = threading.Event()
-        self._closing = False
+        self._ended = threading.Event()
         self._lock = threading.Lock()
         self._watch: threading.Thread | None = None
         self._subscription = bus.subscribe(TakeSealed, lambda _: self._wake.set())
 
     def start(self, settings: Settings) -> None:
-        """Begin, if the settings ask for any chore; does nothing when it runs already. Returns at once."""
+        """Begin in a moment, if the settings ask for any chore; nothing when it runs already. Returns at once."""
         with self._lock:
             wanted = settings.upkeep.assess or settings.upkeep.archive
-            if self._watch is not None or self._closing or not wanted:
+            if self._watch is not None or self._ended.is_set() or not wanted:
                 return
             self._settings = settings
-            self._start_child()
             self._watch = threading.Thread(target=self._follow, name="upkeep-watch", daemon=True)
             self._watch.start()
 
@@ -197,11 +198,13 @@ class Upkeep:
 
     def close(self) -> None:
         """End the process; a take in work is left as it was. Safe to call twice."""
-        self._closing = True
+        self._ended.set()
         self._wake.set()
         self._subscription.close()
         if self._watch is not None:
             self._watch.join(10)
+        if self._child is not None:
+            self._child.stop(_STOP_S)
         self._host.close()
 
     def __enter__(self) -> Upkeep:
@@ -212,11 +215,14 @@ class Upkeep:
 
     def _follow(self) -> None:
         """The watching thread: hand on wake-ups; start the process again a few times should it die."""
+        if self._ended.wait(_START_S):
+            return
+        self._start_child()
         restarts = 0
         while True:
             woken = self._wake.wait(_RESTART_S)
             self._wake.clear()
-            if self._closing:
+            if self._ended.is_set():
                 return
             if not self._running().alive:
                 if restarts == _MOST_RESTARTS:
