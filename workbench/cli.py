@@ -45,6 +45,7 @@ VERBS = (
     Entry("demo", "the whole story on the simulated station, unattended", "workbench.cli_station"),
     Entry("record", "record takes with this station", "workbench.cli_station"),
     Entry("teleoperate", "drive the arm with the keys of this terminal", "workbench.cli_station"),
+    Entry("calibrate", "find out where a camera is, or whether it has moved", "workbench.cli_calibrate"),
     Entry("episodes", "find, label, throw away and bring back takes", "workbench.cli_episodes"),
     Entry("import", "bring in recordings of other systems", "workbench.cli_library"),
     Entry("devices", "what is attached, what could be, what is missing and why", "workbench.cli_library"),

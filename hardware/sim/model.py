@@ -7,6 +7,7 @@ The compiled model is cached per user, because cutting down the meshes takes sec
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -117,14 +118,19 @@ def _cache_key() -> str:
 @lru_cache(maxsize=1)
 def station_model() -> mujoco.MjModel:
     """The compiled station, shared and read-only: copy it before changing anything. Thread-safe."""
-    path = cache_folder() / f"station-{_cache_key()}.mjb"
+    return cached_model("station", lambda: build_spec().compile())
+
+
+def cached_model(name: str, build: Callable[[], mujoco.MjModel]) -> mujoco.MjModel:
+    """What ``build`` returns, from the user's cache if it is there. ``name`` tells one kind of model from another."""
+    path = cache_folder() / f"{name}-{_cache_key()}.mjb"
     if path.exists():
         try:
             return mujoco.MjModel.from_binary_path(str(path))
         except ValueError:
             path.unlink(missing_ok=True)  # cut short by a full disk; built again below
     try:
-        model = build_spec().compile()
+        model = build()
     except ValueError as error:
         raise WorkbenchError(f"the simulated station cannot be built ({error})", "Reinstall mujoco") from error
     _save(model, path)

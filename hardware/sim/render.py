@@ -23,17 +23,22 @@ class SceneRenderer:
         camera: ``front`` (fixed, facing the arm) or ``wrist`` (between the fingers).
         width, height: in pixels; the field of view depends on the height only.
         depth: also return distances.
+        model: of the world that the snapshots are from, if it is not the default station; only materials with a
+            picture of their own (see ``board.py``) are drawn.
 
     Raises:
         NotFoundError: no such camera. DeviceError: no off-screen OpenGL here.
     """
 
-    def __init__(self, camera: str, width: int, height: int, depth: bool = False) -> None:
+    def __init__(
+        self, camera: str, width: int, height: int, depth: bool = False, model: mujoco.MjModel | None = None
+    ) -> None:
         if camera not in CAMERAS:
             raise NotFoundError.of("simulated camera", camera, CAMERAS)
         self.width, self.height, self.depth = width, height, depth
-        self._model = copy.copy(station_model())
-        self._model.geom_matid[:] = -1
+        self._model = copy.copy(model or station_model())
+        plain = ~np.any(self._model.mat_texid >= 0, axis=1)
+        self._model.geom_matid[np.isin(self._model.geom_matid, np.flatnonzero(plain))] = -1
         self._camera = int(self._model.camera(camera).id)
         self._data = mujoco.MjData(self._model)
         self._model.vis.global_.offwidth, self._model.vis.global_.offheight = width, height
@@ -101,15 +106,15 @@ class SceneRenderer:
         return millimetres
 
     def intrinsics(self) -> dict[str, float | int | str | list[float]]:
-        """Pinhole intrinsics in pixels, without distortion."""
+        """Pinhole intrinsics in pixels, without distortion; whole numbers are the middles of pixels, as in OpenCV."""
         focal = 0.5 * self.height / float(np.tan(np.deg2rad(self._model.cam_fovy[self._camera]) / 2))
         return {
             "width": self.width,
             "height": self.height,
             "fx": focal,
             "fy": focal,
-            "cx": self.width / 2,
-            "cy": self.height / 2,
+            "cx": (self.width - 1) / 2,
+            "cy": (self.height - 1) / 2,
             "model": "pinhole",
             "coeffs": [],
         }

@@ -41,11 +41,12 @@ class Snapshot:
 class World:
     """Contact physics of the whole station. Not thread-safe; other threads may only use what ``snapshot`` returns.
 
+    ``model`` is another station's than the default one (see ``board.py``).
     Frame: the arm's base, z up, table top at z = 0. Distances in m, angles in rad, gripper 0 closed .. 1 open.
     """
 
-    def __init__(self, seed: int = 0) -> None:
-        self._model = mujoco.MjModel.__copy__(station_model())
+    def __init__(self, seed: int = 0, model: mujoco.MjModel | None = None) -> None:
+        self._model = mujoco.MjModel.__copy__(model or station_model())
         self._data = mujoco.MjData(self._model)
         self._arm_qpos = [int(self._model.joint(name).qposadr[0]) for name in ARM_JOINTS]
         self._arm_dof = [int(self._model.joint(name).dofadr[0]) for name in ARM_JOINTS]
@@ -91,6 +92,12 @@ class World:
         stand = stance(start) if actor == "robot" else parked_stance()
         self._data.qpos[self._arm_qpos] = stand
         self.command(stand, 1.0)
+        mujoco.mj_forward(self._model, self._data)
+
+    def clear(self) -> None:
+        """Take everything off the table."""
+        self.in_play = ()
+        self._clear_table()
         mujoco.mj_forward(self._model, self._data)
 
     def command(self, joints_rad: Vector, gripper: float) -> None:

@@ -20,6 +20,7 @@ from workbench.core.events import Failed
 from workbench.core.link import Handler, Link
 from workbench.core.ring import Ring
 from workbench.core.types import EpisodeKind, Outcome, TakeInfo
+from workbench.services.calibration_shelf import Shelf
 from workbench.services.gaps import GapCounter
 from workbench.services.recorder import Recorder
 from workbench.services.settings import Settings
@@ -167,6 +168,7 @@ class Capture:
         )
         self._settings = settings
         self._folder = folder
+        self._places = Shelf(home.path)
         self.recorder = Recorder(home, store, publish)
         self.cameras = [
             CameraThread(entry.name, CAMERAS.build(entry.kind, name=entry.name, **entry.options), folder)
@@ -196,7 +198,7 @@ class Capture:
             scene=settings.scene,
             station=settings.station,
             clock=clock,
-            devices={camera.name: asdict(camera.info) for camera in self.cameras if camera.info},
+            devices={c.name: self._places.apply(asdict(c.info)) for c in self.cameras if c.info},
             settings=settings.plain(),
             extra=extra or {},
         )
