@@ -8,7 +8,7 @@ from typing import Any
 
 from storage.layout import Home
 from storage.records import EpisodeRecord
-from workbench import cli_sets, cli_upkeep
+from workbench import cli_archive, cli_sets, cli_upkeep
 from workbench.cli_output import Output
 from workbench.cli_selection import OUTCOMES, add_filters, add_takes, chosen, filter_of, found
 from workbench.cli_verbs import Verb, add_actions, positive
@@ -33,6 +33,7 @@ _WORDS = {
     "verify": "compare takes with their content hash",
     "stats": "counts by kind, task, outcome and quality",
     "assess": cli_upkeep.HELP,
+    "archive": cli_archive.HELP,
     **cli_sets.WORDS,
 }
 
@@ -58,6 +59,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     actions["purge"].add_argument("--force", action="store_true", help="also what snapshots and models need")
     actions["verify"].add_argument("ids", nargs="*", metavar="id", help="default: all")
     cli_upkeep.add_assess_arguments(actions["assess"])
+    cli_archive.add_archive_arguments(actions["archive"])
     cli_sets.add_arguments(actions)
 
 
@@ -232,6 +234,7 @@ _ACTIONS = {
     "verify": _verify,
     "stats": _stats,
     "assess": cli_upkeep.assess,
+    "archive": cli_archive.archive,
     **cli_sets.ACTIONS,
 }
 

@@ -8,8 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import zarr
@@ -30,6 +32,7 @@ from storage.layout import Home
 from storage.likeness import psnr_db
 from storage.recoding import ArchiveSettings
 from storage.splitting import split_take
+from storage.videos import Video
 from tests.storage.takes import STATE, frame, info
 from tests.storage.test_zarr_codecs import moving
 from workbench.core.errors import CorruptTakeError, NotFoundError, StateError, WorkbenchError
@@ -246,6 +249,7 @@ from storage.archive import archive_take, unarchive
 from storage.layout import Home
 from storage.recoding import ArchiveSettings
 from storage.splitting import split_take
+from storage.videos import Video
 
 home, episode_id, verb, step = Home.open(Path(sys.argv[1])), sys.argv[2], sys.argv[3], int(sys.argv[4])
 taken = 0
@@ -371,3 +375,26 @@ def test_the_doctor_finishes_what_a_kill_left(home: Home) -> None:
     original_folder(home, manifest.id).rename(work_folder(home, manifest.id))
     assert any("put aside" in message for message in examine(home, fix=True).messages)
     assert unarchive(home, manifest.id).content_hash == manifest.content_hash
+
+
+def test_real_pictures_become_small_and_stay_clean(home: Home, shared_data: Path) -> None:
+    """640x480 as recorded, from a real video; depth of a real camera."""
+    video = Video.open(sorted((shared_data / "dexwild_human").rglob("*.mp4"))[0])
+    color = StreamSpec("observation.images.front", (480, 640, 3), "uint8", rate_hz=30.0)
+    depth = StreamSpec("observation.depth.front", (480, 640), "uint16", unit="mm", rate_hz=30.0)
+    paths = sorted((shared_data / "realsense_f200_apc").glob("*.depth.png"))[:3]
+    tenths = [imagecodecs.png_decode(path.read_bytes()).astype(np.uint16) for path in paths]
+    readings = [(((reading >> 3) | (reading << 13)) // 10).astype(np.uint16) for reading in tenths]
+    writer = EpisodeWriter.create(home, info(), (color, depth), settings=StoreSettings(sync=False))
+    for index, (_, picture) in enumerate(islice(video.frames(), 24)):
+        t_ns = round(index * 1e9 / 30)
+        picture = np.ascontiguousarray(picture[:480, :640])
+        writer.append(color.name, Frame(index, t_ns, t_ns, 0, picture))
+        writer.append(depth.name, Frame(index, t_ns, t_ns, 0, readings[index % 3]))
+    report = archive_take(home, writer.seal().id, ArchiveSettings(sync=False))
+    assert report.streams[color.name]["bytes_after"] / 24 < 15_000
+    assert report.psnr_db is not None and report.psnr_db >= 35 and (report.ssim or 0) > 0.93
+    told = report.streams[depth.name]
+    assert told["lossless"] and told["bytes_after"] < 0.6 * told["bytes_before"]
+    with Episode.open(home, report.episode_id) as take:
+        np.testing.assert_array_equal(take.read(depth.name, 22), readings[1])
