@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 _RETRY_S = 0.1  # how often a faulted arm is asked whether it is well again
 _CLOSE_S = 2.0
 _FIRST_S = 1.0
+_CHORE_S = 5.0
 _STILL_RAD_S = 0.05
 
 
@@ -96,6 +97,22 @@ class Wire(Protocol):
         """Let go of the link; after a failed ``open`` and twice too."""
 
 
+@dataclass(slots=True)
+class _Chore:
+    """Something that the pacing thread does for a caller who waits."""
+
+    work: Callable[[], None]
+    done: threading.Event = field(default_factory=threading.Event)
+    error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self.work()
+        except Exception as error:
+            self.error = error
+        self.done.set()
+
+
 class PacedArm:
     """Implements ``hardware.arm.Arm`` over a ``Wire``. Methods belong to one thread, the control tick."""
 
@@ -110,7 +127,7 @@ class PacedArm:
         self._moving = False
         self._ended = threading.Event()
         self._opened = threading.Event()
-        self._chores: list[tuple[Callable[[], None], threading.Event]] = []
+        self._chores: list[_Chore] = []
         self._thread: threading.Thread | None = None
         self._t_device_ns = 0
 
@@ -246,9 +263,8 @@ class PacedArm:
 
     def _cycle(self, ended: threading.Event) -> None:
         try:
-            for chore, done in self._take_chores():
-                chore()
-                done.set()
+            for chore in self._take_chores():
+                chore.run()
             self._note(self._wire.measure())
             self._follow()
         except Exception as error:
@@ -293,15 +309,17 @@ class PacedArm:
             except Exception as error:
                 _log.info("%s was let go with: %s", self._sheet.title, error)
 
-    def _do(self, chore: Callable[[], None], verb: str) -> None:
-        """Let the thread do something between two measurements and wait for it."""
-        done = threading.Event()
+    def _do(self, work: Callable[[], None], verb: str) -> None:
+        """Let the thread do something between two measurements and wait for it. Raises DeviceError."""
+        chore = _Chore(work)
         with self._lock:
-            self._chores.append((chore, done))
-        if not done.wait(self._sheet.open_s if verb == "recover" else 2.0):
+            self._chores.append(chore)
+        if not chore.done.wait(_CHORE_S):
             raise DeviceError(f"{self._sheet.title} did not {verb}", "Look at the arm's own panel, then try again")
+        if chore.error is not None:
+            raise self._as_fault(chore.error, f"did not {verb}") from chore.error
 
-    def _take_chores(self) -> list[tuple[Callable[[], None], threading.Event]]:
+    def _take_chores(self) -> list[_Chore]:
         with self._lock:
             chores, self._chores = self._chores, []
         return chores

@@ -4,8 +4,8 @@ Units and frames: joints in rad as the controller counts them, base frame of the
 on the pendant (Installation, TCP): it is taken over at connecting. Nominal Denavit-Hartenberg numbers of the maker's
 page "DH parameters for calculations of kinematics and dynamics"; a calibrated arm differs by about a millimetre.
 
-Motion: ``servoJ`` with look-ahead, streamed while a command is valid; hold is ``servoStop``. The controller's
-own safety configuration stays in force. Gripper: none, or a Robotiq one through its URCap's socket (port 63352).
+Motion: ``servoJ`` with look-ahead, streamed while a command is valid; hold is the controller's present target. Its own
+safety configuration stays in force. Gripper: none, or a Robotiq one through its URCap's socket (port 63352).
 
 Not seen on hardware: emergency stop, protective stop and the Robotiq activation were exercised against a fake
 controller only. The robot must be in remote control, powered on and with brakes released.
@@ -122,17 +122,20 @@ class UrWire:
         return Measurement(round(stamp * 1e9), self._stamped_ns, joints, speeds, opening, mode)
 
     def command(self, joints_rad: Vector, gripper: float) -> None:
-        control = self._controlled()
-        time_s = 1.0 / _RTDE_HZ
-        if not control.servoJ(joints_rad.tolist(), 0.0, 0.0, time_s, self._config.lookahead_s, self._config.gain):
-            self._let_go_of_control()
-            raise DeviceError("the UR does not take motion commands", "Put it into remote control, then clear the stop")
+        self._servo(joints_rad.tolist())
         if self._gripper:
             self._gripper.want(gripper)
 
     def halt(self) -> None:
-        if self._control is not None:
-            self._control.servoStop(_DECELERATION)
+        """Hold the controller's own present target. ``servoStop`` would wait until the arm stands."""
+        self._servo(list(self._receive.getTargetQ()))
+
+    def _servo(self, joints_rad: list[float]) -> None:
+        time_s = 1.0 / _RTDE_HZ
+        smooth, gain = self._config.lookahead_s, self._config.gain
+        if not self._controlled().servoJ(joints_rad, 0.0, 0.0, time_s, smooth, gain):
+            self._let_go_of_control()
+            raise DeviceError("the UR does not take motion commands", "Put it into remote control, then clear the stop")
 
     def rest(self) -> None:
         self.halt()  # the motion program stays loaded: loading it again would stop the whole process for a moment

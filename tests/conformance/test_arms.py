@@ -21,7 +21,11 @@ WHY_NOT = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+SLOW = ("ur", "trossen")  # their controllers are processes that take seconds to start and to let go
+PARAMS = [pytest.param(kind, marks=pytest.mark.slow) if kind in SLOW else kind for kind in KINDS]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
 def bench(request, tmp_path_factory):
     plugin = ARMS.get(request.param)
     if plugin.missing_reason():
@@ -125,14 +129,13 @@ def test_a_slow_sine_is_followed_closely(bench, arm):
     start = arm.read().joints_rad
     begin = place.now_ns()
     errors = []
-    while (passed := (place.now_ns() - begin) / 1e9) < 1.0:
+    while (passed := (place.now_ns() - begin) / 1e9) < 0.7:
         arm.send(ArmCommand(start + 0.05 * (1 - np.cos(6 * passed)), 0.5, place.now_ns() + 100_000_000))
         place.advance(0.01)
         state = arm.read()
         wanted = start + 0.05 * (1 - np.cos(6 * max(0.0, (state.t_host_ns - begin) / 1e9)))
         errors.append(np.max(np.abs(state.joints_rad - wanted)))
     assert np.max(errors) < 0.06 and np.median(errors) < 0.04
-    assert np.max(np.abs(arm.read().joints_rad - start)) > 0.02 or np.max(errors) > 0
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -154,7 +157,7 @@ def test_hold_stops_a_moving_arm(bench, arm):
         if arm.read().joints_rad[0] - start[0] > 0.02:
             break
     arm.hold()
-    place.advance(0.5)
+    place.advance(0.35)
     state = arm.read()
     assert np.max(np.abs(state.velocities_rad_s)) < 1e-2
     assert abs(state.joints_rad[0] - target[0]) > 0.02
