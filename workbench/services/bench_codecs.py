@@ -102,7 +102,7 @@ def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in rows[0]}
 
 
-def _each(encode: Callable[[Pictures], bytes], decode: Callable[[bytes], Pictures]) -> Candidate:
+def _each(encode: Callable[..., bytes | bytearray], decode: Callable[[bytes], Any]) -> Candidate:
     """A codec of single pictures as a candidate."""
 
     def make(pictures: Pictures) -> Coded:
