@@ -41,6 +41,10 @@ class Config:
     loop: bool = True
     first: int = 0
 
+    def __post_init__(self) -> None:
+        if self.rate_hz < 0 or self.first < 0:
+            raise TypeError("rate_hz and first cannot be negative")
+
 
 class PlaybackCamera:
     """Implements ``hardware.camera.Camera``.
@@ -51,8 +55,6 @@ class PlaybackCamera:
     """
 
     def __init__(self, config: Config) -> None:
-        if config.rate_hz < 0 or config.first < 0:
-            raise TypeError("rate_hz and first cannot be negative")
         self._config = config
         self._path = Path(config.path).expanduser()
         self._source = open_source(self._path, config.source)

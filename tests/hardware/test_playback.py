@@ -13,7 +13,7 @@ from hardware.camera import CAMERAS
 from storage.episode import EpisodeWriter, StoreSettings
 from storage.layout import Home
 from storage.videos import write_video
-from workbench.core.errors import DeviceError
+from workbench.core.errors import DeviceError, WorkbenchError
 from workbench.core.types import EpisodeKind, Frame, StreamSpec, TakeInfo
 from workbench.services import capture  # noqa: F401  (teaches playback cameras to open takes)
 
@@ -128,3 +128,8 @@ def test_a_recording_that_disappears_is_an_unplugged_camera(folder: Path) -> Non
     folder.rename(folder.with_name("elsewhere"))
     with pytest.raises(DeviceError, match="gone"):
         camera.read(1.0)
+
+
+def test_settings_that_make_no_sense_are_a_sentence(folder: Path) -> None:
+    with pytest.raises(WorkbenchError, match="cannot be negative"):
+        CAMERAS.build("playback", name="a", path=str(folder), rate_hz=-1.0)
