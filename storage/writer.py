@@ -10,7 +10,6 @@ import json
 import logging
 import shutil
 import time
-from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,13 @@ import numpy as np
 
 from storage import zarr_meta
 from storage.codecs import choose_codec, is_picture
-from storage.columns import TIME_ROWS, VECTOR_ROWS, ColumnWriter
-from storage.content import StreamDigest
+from storage.columns import VECTOR_ROWS
 from storage.disk import Reserve, sync_paths, write_file
 from storage.journal import JournalWriter
 from storage.layout import COPY_NAME, GROUP_NAME, JOURNAL_NAME, RESERVE_NAME, Home, newest_id
 from storage.manifest import Manifest, StoreSettings, StreamLayout
 from storage.sealing import seal_folder
-from storage.shards import FrameWriter
+from storage.stream_writer import StreamWriter
 from storage.trimming import trim
 from workbench.core.errors import NotFoundError, StateError, WorkbenchError
 from workbench.core.files import new_id
@@ -35,60 +33,6 @@ from workbench.core.types import Frame, Outcome, StreamSpec, TakeInfo
 _log = logging.getLogger(__name__)
 _DEFAULTS = StoreSettings()
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-class _Stream:
-    """One stream's three files-to-be: items, device times, host times."""
-
-    def __init__(self, folder: Path, spec: StreamSpec, layout: StreamLayout, *, sync: bool) -> None:
-        self.spec = spec
-        self.items: FrameWriter | ColumnWriter
-        if layout.codec is None:
-            self.items = ColumnWriter(folder / spec.name, spec.shape, spec.dtype, layout.per_file, sync=sync)
-        else:
-            self.items = FrameWriter(folder / spec.name, spec, layout.codec, layout.per_file, sync=sync)
-        self.device = ColumnWriter(folder / f"{spec.name}.t_device_ns", (), "int64", TIME_ROWS, sync=sync)
-        self.host = ColumnWriter(folder / f"{spec.name}.t_host_ns", (), "int64", TIME_ROWS, sync=sync)
-        self.folders = [folder / f"{spec.name}{end}" for end in ("", ".t_device_ns", ".t_host_ns")]
-        self.host_ns = array("q")
-        self.durable = self._digest()
-
-    def add(self, frame: Frame) -> None:
-        data = frame.data
-        if data.shape != self.spec.shape or data.dtype != self.spec.dtype:
-            raise WorkbenchError(
-                f"an item of {self.spec.name} is {data.dtype}{list(data.shape)}"
-                f" instead of {self.spec.dtype}{list(self.spec.shape)}",
-                "Check the device's settings",
-            )
-        self.items.add(data if isinstance(self.items, FrameWriter) else data.copy())
-        self.device.add(frame.t_device_ns)
-        self.host.add(frame.t_host_ns)
-        self.host_ns.append(frame.t_host_ns)
-
-    def save(self) -> list[Path]:
-        """Write what is pending; returns folders with new files."""
-        parts = (self.items, self.device, self.host)
-        return [folder for part, folder in zip(parts, self.folders, strict=True) if part.save()]
-
-    def block_sums(self, first: int) -> dict[str, tuple[int, int]]:
-        """For the journal: the checksum of what each column got since the last block, which began at ``first``."""
-        if len(self.host_ns) == first:
-            return {}
-        return {column.name: (first, column.block_crc) for column in self._columns()}
-
-    def journalled(self) -> None:
-        """What is saved is now promised."""
-        for column in self._columns():
-            column.begin_block()
-        self.durable = self._digest()
-
-    def _columns(self) -> list[ColumnWriter]:
-        return [part for part in (self.items, self.device, self.host) if isinstance(part, ColumnWriter)]
-
-    def _digest(self) -> StreamDigest:
-        parts = [part.digest.hexdigest() for part in (self.items, self.device, self.host)]
-        return StreamDigest(parts[0], parts[1], parts[2], {column.name: column.crc for column in self._columns()})
 
 
 class EpisodeWriter:
@@ -111,7 +55,7 @@ class EpisodeWriter:
         self.rescued: Manifest | None = None
         self._draft = draft
         self._settings = settings
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, StreamWriter] = {}
         self._gaps: dict[str, list[tuple[int, int]]] = {name: [] for name in draft.streams}
         self._new_gaps: list[tuple[str, int, int]] = []
         self._reserve = Reserve(self.folder / RESERVE_NAME)
@@ -210,7 +154,7 @@ class EpisodeWriter:
         begun.rename(self.folder)
         self._reserve.take(self._settings.reserve_bytes)
         for name, spec in self._draft.streams.items():
-            self._streams[name] = _Stream(self.folder, spec, self._draft.layout[name], sync=sync)
+            self._streams[name] = StreamWriter(self.folder, spec, self._draft.layout[name], sync=sync)
         if sync:
             sync_paths([self.folder, self.folder.parent])
 

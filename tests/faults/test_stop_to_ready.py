@@ -19,9 +19,7 @@ VECTORS = [StreamSpec(f"numbers.v{number}", (14,), "float32", rate_hz=100.0) for
 
 def seal_after(home: Home, seconds: int) -> float:
     """Record that much of four cameras and four vectors as fast as possible; returns how long ``seal`` took."""
-    writer = EpisodeWriter.create(
-        home, info(), [*CAMERAS, *VECTORS], settings=StoreSettings(sync=False, block_s=3600.0)
-    )
+    writer = EpisodeWriter.create(home, info(), [*CAMERAS, *VECTORS], settings=StoreSettings(sync=False))
     picture, vector = np.zeros((12, 16, 3), np.uint8), np.zeros(14, np.float32)
     for tick in range(seconds * 100):
         t_ns = 1 + tick * 10_000_000
