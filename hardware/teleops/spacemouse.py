@@ -22,7 +22,7 @@ from workbench.core.registry import Found, Plugin
 
 _LIBRARY = "hidapi-hidraw"
 _NO_LIBRARY = f"needs the system library lib{_LIBRARY}"
-_INSTALL_LIBRARY = f"Run: sudo apt install lib{_LIBRARY}0"
+_INSTALL_LIBRARY = f"sudo apt install lib{_LIBRARY}0"
 _SILENCE_S = 0.15  # a cap that is pushed reports all the time; silence then means that the wire or radio is gone
 _MOST_REPORTS = 32
 _CENTRED = 0.02
@@ -68,7 +68,7 @@ class SpaceMouseSource:
     def open(self) -> None:
         """Take the chosen mouse. Raises DeviceError."""
         if library_reason():
-            raise DeviceError(f"a SpaceMouse {_NO_LIBRARY}", _INSTALL_LIBRARY)
+            raise DeviceError(f"a SpaceMouse {_NO_LIBRARY}", f"Run: {_INSTALL_LIBRARY}")
         package = importlib.import_module("pyspacemouse")
         try:
             convention = package.AxisConvention.ROS
@@ -139,7 +139,7 @@ def _axes(state: Any) -> NDArray[np.float64]:
 
 def library_reason() -> str:
     """Why the package cannot reach a device, or ""."""
-    return "" if ctypes.util.find_library(_LIBRARY) else f"{_NO_LIBRARY}: {_INSTALL_LIBRARY}"
+    return "" if ctypes.util.find_library(_LIBRARY) else f"{_NO_LIBRARY} ({_INSTALL_LIBRARY})"
 
 
 def discover() -> Sequence[Found]:

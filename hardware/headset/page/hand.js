@@ -184,7 +184,7 @@ function choose(mode) {
   hand.mode = mode;
   for (const name of ["pads", "tilt"]) at(`mode-${name}`).classList.toggle("chosen", name === mode);
   at("pads").hidden = mode !== "pads";
-  at("hold").hidden = mode === "pads" && !navigator.xr;
+  at("hold").hidden = mode === "pads" && at("mode-xr").disabled;
 }
 
 at("mode-pads").onclick = () => choose("pads");
@@ -208,6 +208,6 @@ window.addEventListener("contextmenu", (event) => event.preventDefault());
 window.addEventListener("blur", () => { if (!hand.session) say({ held: false }); });
 
 choose("pads");
-xrMode().then((mode) => { at("mode-xr").disabled = !mode; });
+xrMode().then((mode) => { at("mode-xr").disabled = !mode; choose(hand.mode); });
 connect();
 setInterval(tick, SEND_MS);
