@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hardware.headset.qr import qr_text
 from storage.doctor import finish_leftovers
 from storage.layout import PARTIAL_SUFFIX, Home
 from workbench import cli_upkeep
@@ -146,8 +147,17 @@ def _follow_device(station: Station, most_s: float, output: Output) -> tuple[flo
                 if words and words != said:
                     output.note(words)
                     said = words
+                    _show_code(words, output)
                 time.sleep(0.1)
     return round(time.monotonic() - started_s, 2), "" if sealed.empty() else sealed.get()
+
+
+def _show_code(words: str, output: Output) -> None:
+    """An address among the words, for the camera of the phone that shall open it."""
+    address = next((word for word in words.split() if word.startswith("https://")), "")
+    if address and sys.stderr.isatty():
+        with contextlib.suppress(ValueError):  # too long for a code; the words hold it anyway
+            output.note("\n" + qr_text(address))
 
 
 def _station_of(options: argparse.Namespace) -> tuple[Path, Settings]:
