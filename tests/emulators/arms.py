@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -126,6 +127,7 @@ def process(command: list[str], ready: str) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        start_new_session=True,  # some have children of their own
     )
     try:
         stop = time.monotonic() + 30
@@ -141,8 +143,9 @@ def process(command: list[str], ready: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def end(child: subprocess.Popen[str]) -> None:
-    """Kill and reap; twice too."""
-    child.kill()
+    """Kill it and its children, and reap; twice too."""
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
     child.wait(10)
     for pipe in (child.stdin, child.stdout):
         if pipe is not None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hardware.arms import franka
-from tests.emulators.arms import can_bind, process
+from tests.emulators.arms import can_bind, end, process
 from workbench.core.errors import DeviceError
 from workbench.core.types import ArmCommand
 
@@ -98,7 +98,7 @@ def test_the_real_package_moves_a_simulated_robot(robot):
         assert np.max(np.abs(arm.read().velocities_rad_s)) < 0.01
         solver = arm.kinematics()
         assert solver.pose(arm.read().joints_rad)[0] == pytest.approx(arm.read().pose.position_m, abs=1e-3)
-        robot.kill()
+        end(robot)
         stop = time.monotonic() + 0.5
         with pytest.raises(DeviceError):
             while time.monotonic() < stop:
