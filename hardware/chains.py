@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.arm import Kinematics
+from hardware.body import Body, Capsule, body_of
 from workbench.core.errors import WorkbenchError
 from workbench.core.types import Pose
 
@@ -93,13 +94,16 @@ class Turn:
 class Chain:
     """Revolute joints from the base, and the tool's frame in the frame of the last joint (after its turn).
 
-    ``orientation_cost`` weighs a radian against a metre in ``solve``; arms with fewer than six joints need it small,
-    so that they reach positions in the orientation that is nearest.
+    ``radius_m`` makes the arm's shape: capsules of this radius along the straight lines between joint origins and tool,
+    coarse but enough to keep clear of table and things; 0: the shape is not known. ``orientation_cost`` weighs a radian
+    against a metre in ``solve``; arms with fewer than six joints need it small, so that they reach positions in the
+    orientation that is nearest.
     """
 
     turns: tuple[Turn, ...]
     tool: Matrix
     orientation_cost: float = 0.3
+    radius_m: float = 0.0
 
     @classmethod
     def standard_dh(cls, rows: Sequence[tuple[float, float, float]], ranges: Sequence[tuple[float, float]]) -> Chain:
@@ -190,8 +194,22 @@ class Chain:
             raise WorkbenchError(f"the solver is missing ({error})", "Run: pip install mujoco mink") from error
         model = mujoco.MjModel.from_xml_string(self.to_mjcf())
         names = [f"joint_{i + 1}" for i in range(self.joints)]
-        solver: Kinematics = solvers.MujocoKinematics(model, "tool", names, orientation_cost=self.orientation_cost)
+        solver: Kinematics = solvers.MujocoKinematics(
+            model, "tool", names, body=self.body(), orientation_cost=self.orientation_cost
+        )
         return solver
+
+    def body(self) -> Body | None:
+        """The arm's shape by links "link_1" ...; None if ``radius_m`` is 0. Links four joints apart must not meet."""
+        if self.radius_m <= 0.0:
+            return None
+        ends = [*(turn.frame for turn in self.turns[1:]), self.tool]
+        links = [f"link_{i + 1}" for i in range(self.joints)]
+        capsules = [
+            Capsule(link, (0.0, 0.0, 0.0), tuple(end[:3, 3].tolist()), self.radius_m)
+            for link, end in zip(links, ends, strict=True)
+        ]
+        return body_of(capsules, links, apart=4)
 
     def to_mjcf(self) -> str:
         """MuJoCo model of the bare skeleton: joints and the site ``tool``, base at the origin."""
@@ -202,7 +220,7 @@ class Chain:
             span = f"{turn.low_rad!r} {turn.high_rad!r}"
             joint = f'<joint name="joint_{i}" axis="{axis}" range="{span}" limited="true"/>'
             mass = '<inertial pos="0 0 0" mass="1" diaginertia="0.01 0.01 0.01"/>'
-            inner = f"<body {_placed(turn.frame)}>{mass}{joint}{inner}</body>"
+            inner = f'<body name="link_{i}" {_placed(turn.frame)}>{mass}{joint}{inner}</body>'
         return f'<mujoco><compiler angle="radian"/><worldbody>{inner}</worldbody></mujoco>'
 
 

@@ -59,7 +59,10 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One look at the arm: (N,) rad, (N,) rad/s, gripper 0..1; ``t_device_ns`` is 0 where the arm has no clock."""
+    """One look at the arm: (N,) rad, (N,) rad/s, gripper 0..1; ``t_device_ns`` is 0 where the arm has no clock.
+
+    ``effort`` (N,) in the arm's own unit, None where it reports none.
+    """
 
     t_device_ns: int
     t_host_ns: int
@@ -67,6 +70,7 @@ class Measurement:
     velocities_rad_s: Vector
     gripper: float
     mode: str = "position"
+    effort: Vector | None = None
 
 
 class Wire(Protocol):
@@ -296,7 +300,8 @@ class PacedArm:
         self._t_device_ns = max(self._t_device_ns + 1, seen.t_device_ns or seen.t_host_ns)
         gripper = min(1.0, max(0.0, float(seen.gripper)))
         speeds = np.asarray(seen.velocities_rad_s, float)
-        state = ArmState(self._t_device_ns, seen.t_host_ns, joints, speeds, gripper, Pose(position, turn), seen.mode)
+        pose = Pose(position, turn)
+        state = ArmState(self._t_device_ns, seen.t_host_ns, joints, speeds, gripper, pose, seen.mode, seen.effort)
         with self._lock:
             if self._fault is not None:
                 self._wanted = None

@@ -4,7 +4,7 @@ Chosen over panda-python because it is the maker's, follows the robot's system v
 
 Units and frames: seven joints in rad, base frame O of the robot; the tool centre point is the robot's end-effector
 frame EE as configured in Desk, taken over at connecting. Modified Denavit-Hartenberg numbers of the FCI documentation.
-Gripper: the Franka Hand, by its width.
+Gripper: the Franka Hand, by its width. Effort: measured joint torques in Nm.
 
 Motion: the joint position interface wants a new target every millisecond without steps in speed or acceleration. A
 thread of its own runs that cycle and follows the newest command through a critically damped filter with bounded
@@ -21,7 +21,7 @@ import importlib
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 from typing import Any
 
@@ -48,7 +48,7 @@ _ROWS = (
     (0.0, pi / 2, 0.0, 0.0),
     (0.088, pi / 2, 0.0, 0.0),
 )
-CHAIN = Chain.modified_dh(_ROWS, tuple(zip(_LOW, _HIGH, strict=True)), tool_m=0.107)
+CHAIN = replace(Chain.modified_dh(_ROWS, tuple(zip(_LOW, _HIGH, strict=True)), tool_m=0.107), radius_m=0.065)
 _STOPPED = {
     "UserStopped": ("was stopped by its user stop", "Release the user stop, then clear the stop"),
     "Reflex": ("made a reflex stop", "Free the arm, then clear the stop"),
@@ -212,7 +212,8 @@ class FrankaWire:
         opening = self._hand.opening if self._hand else 0.0
         stamp_ns = round(state.time.to_sec() * 1e9)
         joints, speeds = np.array(state.q), np.array(state.dq)
-        self._seen = Measurement(stamp_ns, time.monotonic_ns(), joints, speeds, opening, mode.lower())
+        torques = np.array(state.tau_J)
+        self._seen = Measurement(stamp_ns, time.monotonic_ns(), joints, speeds, opening, mode.lower(), torques)
 
 
 class HandThread:

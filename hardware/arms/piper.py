@@ -18,7 +18,7 @@ import importlib
 import io
 import itertools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 from typing import Any
 
@@ -195,7 +195,7 @@ def chain_of(old_firmware: bool) -> Chain:
         (0.0, -pi / 2, 0.0, 0.0),
         (0.0, pi / 2, 0.091, 0.0),
     )
-    return Chain.modified_dh(rows, _RANGES)
+    return replace(Chain.modified_dh(rows, _RANGES), radius_m=0.04)
 
 
 def build(config: Config) -> Arm:

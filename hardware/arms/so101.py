@@ -41,6 +41,7 @@ CHAIN = Chain(
     tuple(Turn(transform(*frame), (0.0, 0.0, 1.0), *span) for frame, span in zip(_FRAMES, _RANGES, strict=True)),
     transform((-0.0079, -0.000218121, -0.0981274), (0.0, pi, 0.0)),
     orientation_cost=0.02,
+    radius_m=0.03,
 )
 
 

@@ -2,7 +2,7 @@
 
 Units and frames: six joints in rad, base frame of the driver, x forward, z up. The driver's tool frame has x out of the
 gripper; here z points out, as for every arm of the workbench. Lengths are those that the controller itself holds
-(links and joints of wxai_v0). Gripper: finger travel 0 to 44 mm, both fingers together.
+(links and joints of wxai_v0). Gripper: finger travel 0 to 44 mm, both fingers together. Effort: Nm.
 
 Motion: position mode, newest goal without interpolation; the driver's own thread talks to the controller at 1 kHz. In
 idle mode the joints are braked. The driver's major.minor version must be the controller's.
@@ -39,6 +39,7 @@ _TURNS = (
 CHAIN = Chain(
     tuple(Turn(transform(place), axis, *span) for place, axis, span in _TURNS),
     transform((0.156062, 0.0, 0.0), (0.0, pi / 2, 0.0)),
+    radius_m=0.04,
 )
 
 
@@ -88,9 +89,8 @@ class TrossenWire:
             self._stamp_us, self._stamped_ns = stamp_us, now_ns
         values, speeds = np.array(output.joint.all.positions), np.array(output.joint.all.velocities)
         mode = "position" if self._awake else "idle"
-        return Measurement(
-            stamp_us * 1000, self._stamped_ns, values[:-1], speeds[:-1], float(values[-1]) / _OPEN_M, mode
-        )
+        opening, torques = float(values[-1]) / _OPEN_M, np.array(output.joint.all.efforts)[:-1]
+        return Measurement(stamp_us * 1000, self._stamped_ns, values[:-1], speeds[:-1], opening, mode, torques)
 
     def command(self, joints_rad: Vector, gripper: float) -> None:
         self._wake()

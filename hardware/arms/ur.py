@@ -7,8 +7,8 @@ page "DH parameters for calculations of kinematics and dynamics"; a calibrated a
 Motion: ``servoJ`` with look-ahead, streamed while a command is valid; hold is the controller's present target. Its own
 safety configuration stays in force. Gripper: none, or a Robotiq one through its URCap's socket (port 63352).
 
-Not seen on hardware: emergency stop, protective stop and the Robotiq activation were exercised against a fake
-controller only. The robot must be in remote control, powered on and with brakes released.
+Not seen on hardware: emergency stop, protective stop and the Robotiq line were exercised against fakes only. Effort is
+the motor current in A. The robot must be in remote control, powered on, with its brakes released.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 from typing import Any
 
@@ -119,7 +119,8 @@ class UrWire:
         opening = self._gripper.opening() if self._gripper else 0.0
         joints, speeds = np.array(receive.getActualQ()), np.array(receive.getActualQd())
         mode = "reduced" if safety == 2 else "position"
-        return Measurement(round(stamp * 1e9), self._stamped_ns, joints, speeds, opening, mode)
+        amperes = np.array(receive.getActualCurrent())
+        return Measurement(round(stamp * 1e9), self._stamped_ns, joints, speeds, opening, mode, amperes)
 
     def command(self, joints_rad: Vector, gripper: float) -> None:
         self._servo(joints_rad.tolist())
@@ -294,7 +295,8 @@ def chain_of(model: str) -> Chain:
     rows = ((d1, 0, pi / 2), (0, a2, 0), (0, a3, 0), (d4, 0, pi / 2), (d5, 0, -pi / 2), (d6, 0, 0))
     elbow = (-pi, pi)
     full = (-2 * pi, 2 * pi)
-    return Chain.standard_dh(rows, (full, full, elbow, full, full, full))
+    chain = Chain.standard_dh(rows, (full, full, elbow, full, full, full))
+    return replace(chain, radius_m=0.06)
 
 
 def build(config: Config) -> Arm:

@@ -18,7 +18,7 @@ import io
 import logging
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 from typing import Any
 
@@ -197,7 +197,7 @@ def chain_of(model: str) -> Chain:
     """The nominal arm up to its flange. Raises WorkbenchError for an unknown model."""
     if model not in _ARMS:
         raise WorkbenchError(f"there is no xArm model '{model}'", f"Choose one of: {', '.join(_ARMS)}")
-    return Chain.modified_dh(*_ARMS[model])
+    return replace(Chain.modified_dh(*_ARMS[model]), radius_m=0.05)
 
 
 def build(config: Config) -> Arm:

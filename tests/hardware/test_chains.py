@@ -107,3 +107,30 @@ def test_a_tool_set_in_the_controller_is_taken_over():
     elsewhere = joints + 0.4
     expected = chain.matrix(elsewhere) @ transform((0.01, -0.02, 0.15), (0.1, 0.0, 0.4))
     assert fitted.matrix(elsewhere) == pytest.approx(expected, abs=1e-9)
+
+
+HOMES = {
+    "ur5e": ur.build(ur.Config()),
+    "xarm6": xarm.build(xarm.Config()),
+    "xarm7": xarm.build(xarm.Config(model="xarm7")),
+    "lite6": xarm.build(xarm.Config(model="lite6")),
+    "franka": franka.build(franka.Config()),
+    "piper": piper.build(piper.Config()),
+    "trossen": trossen.build(trossen.Config()),
+    "so101": so101.build(so101.Config()),
+}
+
+
+@pytest.mark.parametrize("name", sorted(CHAINS))
+def test_the_shape_goes_along_and_is_clear_of_itself_at_home(name):
+    chain, home = CHAINS[name], HOMES[name].home_rad
+    solver = chain.kinematics()
+    tool, centres = solver.path(np.stack([home, home + 0.2]))
+    assert tool[0] == pytest.approx(chain.matrix(home)[:3, 3], abs=1e-9)
+    assert np.min(np.linalg.norm(centres[0] - tool[0], axis=1)) < 1e-6, "the last sphere is at the tool"
+    assert np.max(np.linalg.norm(centres[0] - centres[1], axis=1)) > 0.02
+    first, second = solver.pairs.T
+    gap = (
+        np.linalg.norm(centres[0][first] - centres[0][second], axis=1) - solver.radii_m[first] - solver.radii_m[second]
+    )
+    assert gap.min() > 0.01
