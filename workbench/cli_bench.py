@@ -41,6 +41,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("record", "control"):
         which[name].add_argument("--seconds", type=seconds, default=20.0)
         which[name].add_argument("--quick", action="store_const", dest="seconds", const=4.0, help="4 seconds")
+    which["control"].add_argument("--model", help="policy that drives meanwhile (default: the newest rf model)")
     which["train"].add_argument("--takes", type=positive, default=12)
     which["train"].add_argument("--steps", type=positive, default=200)
     which["train"].add_argument("--quick", action="store_true", help="4 takes, 40 steps")
@@ -68,7 +69,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         takes, length, samples = (3, 3.0, 60) if options.quick else (options.takes, options.seconds, options.samples)
         return bench_read(takes, length, samples, options.pictures, options.home, options.seed)
     if options.action == "control":
-        return benches.bench_control(options.seconds)
+        return benches.bench_control(options.seconds, options.home, options.model)
     if options.action == "train":
         takes, steps = (4, 40) if options.quick else (options.takes, options.steps)
         return benches.bench_train(takes, steps, options.seed)

@@ -30,6 +30,13 @@ def test_lateness_up_to_a_period_is_told_apart(begin: float) -> None:
     assert found["max"] == pytest.approx(1000 * late.max(), abs=0.01)
 
 
+def test_one_tick_that_is_almost_a_period_late_does_not_shift_the_grid() -> None:
+    ticks = np.arange(400) * 0.01 + np.random.default_rng(1).uniform(0, 0.002, 400)
+    ticks[200] = 2.0 + 0.0085
+    found = lateness(ticks, 0.01)["lateness_ms"]
+    assert found["max"] == pytest.approx(8.5, abs=0.05) and found["p50"] == pytest.approx(1.0, abs=0.2)
+
+
 def test_skipped_ticks_are_counted_not_called_late() -> None:
     ticks = np.delete(np.arange(500) * 0.01, [100, 101, 300])
     found = lateness(ticks, 0.01)

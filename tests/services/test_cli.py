@@ -38,7 +38,7 @@ def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_verbs_are_the_published_ones() -> None:
     """Others script against these words; a change must be meant."""
-    published = "demo record teleoperate episodes import devices doctor align train finetune models rollout bench"
+    published = "demo record teleoperate calibrate episodes import devices doctor align train finetune models rollout bench"
     assert [verb.name for verb in cli.VERBS] == published.split()
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hardware.sim.tasks import DEMONSTRATED
 from models.registry import newest, read_record
@@ -19,6 +18,7 @@ from storage.layout import Home
 from workbench.core.errors import WorkbenchError
 from workbench.core.ring import Ring
 from workbench.core.types import ActionChunk, EpisodeKind
+from workbench.services.bench_control import bench_control, lateness
 from workbench.services.hosting import Child, Host
 from workbench.services.jobs import Jobs
 from workbench.services.library import Library, TakeView
@@ -28,6 +28,7 @@ from workbench.services.settings import simulated_settings
 from workbench.services.station import Station
 from workbench.services.unattended import running_station
 
+__all__ = ["about", "bench_control", "bench_infer", "bench_train", "boundary_jump", "lateness"]
 TASK = DEMONSTRATED[0]
 ACT_EVERY_ROWS = 2
 
@@ -35,43 +36,6 @@ ACT_EVERY_ROWS = 2
 def about(seed: int) -> dict[str, Any]:
     """What every measurement states beside its figures."""
     return {"machine": machine(), "versions": versions(), "seed": seed, "command": command_line()}
-
-
-def bench_control(seconds: float) -> dict[str, Any]:
-    """How punctual the control tick is while the cameras are recorded: parts as processes, then all as threads."""
-    apart = _tick_lateness(seconds, threads=False)
-    return {**apart, "threads_only": _tick_lateness(seconds, threads=True)}
-
-
-def _tick_lateness(seconds: float, *, threads: bool) -> dict[str, Any]:
-    with _running_station(threads=threads) as (station, home):
-        episode_id = station.start_take(TASK, EpisodeKind.TELEOP)
-        time.sleep(seconds)
-        station.stop_take()
-        with Library(home) as library:
-            ticks_s, _, _ = library.open(episode_id).signal("authority")
-        return {"hz": station.settings.control_hz, **lateness(ticks_s, 1.0 / station.settings.control_hz)}
-
-
-def lateness(ticks_s: NDArray[np.float64], period_s: float) -> dict[str, Any]:
-    """How late ticks were against the fixed grid they belong to.
-
-    Ticks come at or after their due time, so inside a period the longest stretch without any tick lies before it.
-    A tick later than a whole period is one that was skipped.
-
-    Args:
-        ticks_s: (T,) recorded times of the ticks.
-    """
-    if len(ticks_s) < 2:
-        raise WorkbenchError("no control tick was recorded", "Measure longer with --seconds")
-    phase = np.sort(ticks_s % period_s)
-    free = np.diff(phase, prepend=phase[-1] - period_s)
-    due = phase[int(np.argmax(free))]
-    number = np.floor((ticks_s - due) / period_s + 1e-6)
-    late_ms = 1000 * np.maximum(ticks_s - due - number * period_s, 0.0)
-    p50, p99 = np.percentile(late_ms, [50, 99])
-    figures = {"p50": round(float(p50), 3), "p99": round(float(p99), 3), "max": round(float(late_ms.max()), 3)}
-    return {"lateness_ms": figures, "ticks": len(ticks_s), "skipped": int(number[-1] - number[0]) + 1 - len(ticks_s)}
 
 
 def bench_train(takes: int, steps: int, seed: int) -> dict[str, Any]:
