@@ -39,7 +39,7 @@ def archive(library: Library, options: argparse.Namespace, output: Output) -> Ma
     if options.dry_run:
         return _tell(home, ids, output)
     verb = "bringing back" if options.undo else "archiving"
-    with output.progress(f"{verb} {len(ids)} takes") as step:
+    with output.progress(f"{verb} {len(ids)} takes" + ("" if options.undo else ", percent")) as step:
         if options.undo:
             found = unarchive_many(home, ids, library.refresh, step)
         else:

@@ -269,8 +269,12 @@ def dies(real):
 Path.rename = dies(Path.rename)
 swap.shutil.rmtree = dies(swap.shutil.rmtree)
 swap.exchange = dies(swap.exchange) if sys.argv[5] == "exchange" else (lambda first, second: False)
+def half_way(done, total):
+    if step == 0 and done > total // 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
 if verb == "archive":
-    archive_take(home, episode_id, ArchiveSettings(frames=5, sync=False))
+    archive_take(home, episode_id, ArchiveSettings(frames=5, sync=False), half_way)
 else:
     unarchive(home, episode_id)
 print("done")
@@ -288,7 +292,7 @@ def test_killed_at_any_step_the_take_is_whole(home: Home, verb: str, way: str) -
 
 def test_killed_in_the_middle_of_the_swap_the_take_is_whole(home: Home) -> None:
     first = record(home, 11, (COLOR, STATE))
-    for verb, step in (("archive", -2), ("unarchive", 3)):
+    for verb, step in (("archive", 0), ("archive", -2)):
         _kill_once(home, first, verb, step, "exchange")
 
 
@@ -386,15 +390,15 @@ def test_real_pictures_become_small_and_stay_clean(home: Home, shared_data: Path
     tenths = [imagecodecs.png_decode(path.read_bytes()).astype(np.uint16) for path in paths]
     readings = [(((reading >> 3) | (reading << 13)) // 10).astype(np.uint16) for reading in tenths]
     writer = EpisodeWriter.create(home, info(), (color, depth), settings=StoreSettings(sync=False))
-    for index, (_, picture) in enumerate(islice(video.frames(), 24)):
+    for index, (_, picture) in enumerate(islice(video.frames(), 12)):
         t_ns = round(index * 1e9 / 30)
         picture = np.ascontiguousarray(picture[:480, :640])
         writer.append(color.name, Frame(index, t_ns, t_ns, 0, picture))
         writer.append(depth.name, Frame(index, t_ns, t_ns, 0, readings[index % 3]))
     report = archive_take(home, writer.seal().id, ArchiveSettings(sync=False))
-    assert report.streams[color.name]["bytes_after"] / 24 < 15_000
+    assert report.streams[color.name]["bytes_after"] / 12 < 15_000
     assert report.psnr_db is not None and report.psnr_db >= 35 and (report.ssim or 0) > 0.93
     told = report.streams[depth.name]
     assert told["lossless"] and told["bytes_after"] < 0.6 * told["bytes_before"]
     with Episode.open(home, report.episode_id) as take:
-        np.testing.assert_array_equal(take.read(depth.name, 22), readings[1])
+        np.testing.assert_array_equal(take.read(depth.name, 10), readings[1])

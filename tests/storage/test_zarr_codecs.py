@@ -52,10 +52,10 @@ def test_pieces_of_video_give_one_picture_as_they_give_all(
 
 
 def test_video_is_small_clean_and_does_not_shift_colours() -> None:
-    pictures = moving(12, 480, 640)
+    pictures = moving(6, 480, 640)
     data = encode_video(pictures, 19)
     back = np.stack(Piece(data, (480, 640, 3)).pictures())
-    assert len(data) / 12 < 15_000
+    assert len(data) / 6 < 15_000
     assert psnr_db(pictures, back) > 38 and ssim(pictures, back) > 0.95
     assert np.abs((back.astype(np.float64) - pictures).mean((0, 1, 2))).max() < 0.6
     flat = np.full((3, 240, 320, 3), (200, 30, 90), np.uint8)

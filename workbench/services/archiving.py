@@ -64,15 +64,15 @@ def archive_many(
 
     Args:
         refresh: brings the catalogue in line after each take.
-        progress: told (takes and parts of takes done in thousandths, all); what it raises (Ctrl-C) ends the work with
-            every finished take kept and the one at work as it was.
+        progress: told (percent of the takes, 100); what it raises (Ctrl-C) ends the work with every finished take
+            kept and the one at work as it was.
     """
     found = ArchiveRound()
     for number, episode_id in enumerate(episode_ids):
 
         def part(done: int, total: int, number: int = number) -> None:
             if progress is not None:
-                progress(1000 * number + 1000 * done // max(1, total), 1000 * len(episode_ids))
+                progress(int(100 * (number + done / max(1, total)) / len(episode_ids)), 100)
 
         try:
             report = archive_take(home, episode_id, settings, part)
