@@ -137,6 +137,11 @@ def opened(place, **options):
     kind, leader, settings = place
     device = TELEOPS.build(kind, **settings, **options)
     device.open()
+    deadline = time.monotonic() + 1.0
+    while any(servo.memory[servo.at_torque] for servo in leader.bus.servos.values()):
+        assert time.monotonic() < deadline, "its motors must be free, or they pull against the hand"
+        time.sleep(0.005)
+    leader.put(START_RAD)
     return device, leader
 
 
@@ -144,10 +149,6 @@ def test_a_leader_is_free_and_commands_joints_after_a_squeeze(place):
     device, leader = opened(place)
     try:
         until(device, lambda action: action is None)
-        deadline = time.monotonic() + 1.0
-        while any(servo.memory[servo.at_torque] for servo in leader.bus.servos.values()):
-            assert time.monotonic() < deadline, "its motors must be free"
-            time.sleep(0.01)
         squeeze(device, leader)
         action = until(device, lambda action: action is not None)
         assert np.allclose(action.joints_rad, START_RAD, atol=2 * RAD) and action.gripper == pytest.approx(0.8)
