@@ -157,9 +157,12 @@ def test_hold_stops_a_moving_arm(bench, arm):
         if arm.read().joints_rad[0] - start[0] > 0.02:
             break
     arm.hold()
-    place.advance(0.35)
-    state = arm.read()
-    assert np.max(np.abs(state.velocities_rad_s)) < 1e-2
+    for _ in range(20):
+        place.advance(0.05)
+        state = arm.read()
+        if np.max(np.abs(state.velocities_rad_s)) < 1e-2:
+            break
+    assert np.max(np.abs(state.velocities_rad_s)) < 1e-2, "it stands within a second"
     assert abs(state.joints_rad[0] - target[0]) > 0.02
     place.advance(0.1)
     assert np.max(np.abs(arm.read().joints_rad - state.joints_rad)) < 2e-3
