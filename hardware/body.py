@@ -119,4 +119,4 @@ def intrusion(scene: Scene, centres_KS3: Vector, radii_m: Vector, pairs: NDArray
 
 
 def _length(vectors: Vector) -> Vector:
-    return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
+    return np.asarray(np.sqrt(np.einsum("...i,...i->...", vectors, vectors)))

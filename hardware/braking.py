@@ -34,9 +34,16 @@ class Bounds:
 @lru_cache(maxsize=8)
 def bounds_of(limits: Limits) -> Bounds:
     """The arrays of one station's limits, made once."""
-    lists = (limits.joint_min_rad, limits.joint_max_rad, limits.joint_speed_rad_s, limits.joint_acceleration_rad_s2)
-    arrays = [np.array(values, float) for values in (*lists, limits.workspace_min_m, limits.workspace_max_m)]
-    return Bounds(*arrays, limits.tool_speed_m_s, Scene.of(limits))
+    return Bounds(
+        low=np.array(limits.joint_min_rad, float),
+        high=np.array(limits.joint_max_rad, float),
+        speed=np.array(limits.joint_speed_rad_s, float),
+        acceleration=np.array(limits.joint_acceleration_rad_s2, float),
+        box_low=np.array(limits.workspace_min_m, float),
+        box_high=np.array(limits.workspace_max_m, float),
+        tool_speed_m_s=limits.tool_speed_m_s,
+        scene=Scene.of(limits),
+    )
 
 
 def brake(velocity: Vector, acceleration: Vector, period_s: float) -> Vector:

@@ -169,7 +169,7 @@ def _refine(
         focal += float(change[12]) if free_focal else 0.0
         if float(np.abs(change[:count]).max()) < 1e-10:
             break
-    return pose, board, focal, np.linalg.pinv(normal)
+    return pose, board, focal, np.asarray(np.linalg.pinv(normal), np.float64)
 
 
 def _solution(
