@@ -14,7 +14,7 @@ from storage.tables import CalibrationRow, DeviceRow, EpisodeRow, TakeDeviceRow
 def devices(session: Session) -> tuple[DeviceRecord, ...]:
     """Every device that a take knows, by kind and serial number."""
     seen = TakeDeviceRow
-    names: dict[str, set[str]] = {}
+    names: dict[int, set[str]] = {}
     for key, name in session.execute(select(seen.device_key, seen.name).distinct()):
         names.setdefault(key, set()).add(name)
     query = (

@@ -108,8 +108,8 @@ def _named(session: Session, part: Sequence[Found]) -> None:
 
 
 def _devices(session: Session, part: Sequence[Found]) -> None:
-    devices: dict[str, dict[str, Any]] = {}
-    calibrations: dict[str, dict[str, Any]] = {}
+    devices: dict[int, dict[str, Any]] = {}
+    calibrations: dict[int, dict[str, Any]] = {}
     seen: Rows = []
     for take in part:
         for name, about in take.manifest.devices.items():
@@ -134,7 +134,7 @@ def _devices(session: Session, part: Sequence[Found]) -> None:
     insert_rows(session, TakeDeviceRow, seen)
 
 
-def _calibration(device: str, about: Mapping[str, Any]) -> dict[str, Any] | None:
+def _calibration(device: int, about: Mapping[str, Any]) -> dict[str, Any] | None:
     """The row of a device's calibration; None if the take says nothing of it."""
     intrinsics, pose = about.get("intrinsics"), about.get("pose")
     intrinsics = intrinsics if isinstance(intrinsics, dict) else {}

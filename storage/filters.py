@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Integer, Select, literal, or_, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from storage.records import EpisodeRecord, key_of, storable
 from storage.tables import (
@@ -26,7 +28,8 @@ from storage.tables import (
 from workbench.core.errors import NotFoundError, WorkbenchError
 
 ORDERS = ("newest", "oldest", "longest", "shortest", "task", "outcome")
-_HEX = frozenset(string.hexdigits)
+_HEX = frozenset(string.hexdigits.lower())
+_LEAST_OF_ID = 4  # shorter words are rather words than pieces of an id
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class TakeFilter:
     """Takes that fit all that is given; None, "" and () ask for nothing.
 
     Attributes:
-        text: every word must occur in the id, task, instruction, notes, operator, scene or station.
+        text: every word must occur in the id (from 4 digits on), task, instruction, notes, operator, scene or station.
         trashed: False for those in use, True for those in the trash, None for both.
         tags: all of them; without_tags: none of them. flags: any of these quality flags; without_flags: none of them.
         checked: whether a quality check looked at the take.
@@ -128,6 +131,23 @@ def moment(text: str) -> datetime.datetime:
     return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
 
 
+class _Place(FunctionElement[int]):
+    """Where a text first occurs in another, from 1; 0 = nowhere. Several times quicker than LIKE."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(_Place)
+def _place(element: _Place, compiler: Any, **more: Any) -> str:
+    name = "strpos" if compiler.dialect.name == "postgresql" else "instr"
+    return f"{name}({compiler.process(element.clauses, **more)})"
+
+
+def _holds(column: Any, word: str) -> ColumnElement[bool]:
+    return _Place(column, literal(word)) > 0
+
+
 def _plain(wanted: TakeFilter) -> list[ColumnElement[bool]]:
     row = EpisodeRow
     found: list[ColumnElement[bool]] = []
@@ -161,12 +181,16 @@ def _plain(wanted: TakeFilter) -> list[ColumnElement[bool]]:
 
 
 def _texts(text: str) -> Iterable[ColumnElement[bool]]:
-    for word in storable(text).lower().split():
-        keys = select(WordsRow.key).where(WordsRow.name.contains(word, autoescape=True))
-        found: ColumnElement[bool] = EpisodeRow.words_key.in_(keys)
-        if _HEX.issuperset(word):
-            found = or_(found, EpisodeRow.id.contains(word))
-        yield found
+    words = storable(text).lower().split()
+    said = [_holds(WordsRow.name, word) for word in words]
+    ids = [len(word) >= _LEAST_OF_ID and _HEX.issuperset(word) for word in words]
+    plain = [condition for condition, of_id in zip(said, ids, strict=True) if not of_id]
+    if plain:
+        yield EpisodeRow.words_key.in_(select(WordsRow.key).where(*plain))
+    for word, condition, of_id in zip(words, said, ids, strict=True):
+        if of_id:
+            by_words = EpisodeRow.words_key.in_(select(WordsRow.key).where(condition))
+            yield or_(_holds(EpisodeRow.id, word), by_words)
 
 
 def _related(wanted: TakeFilter) -> Iterable[ColumnElement[bool]]:
@@ -185,5 +209,5 @@ def _related(wanted: TakeFilter) -> Iterable[ColumnElement[bool]]:
     if wanted.model is not None:
         yield take.in_(select(RolloutRow.episode_id).where(RolloutRow.model_id == wanted.model))
     if wanted.serial is not None:
-        same = and_(DeviceRow.key == TakeDeviceRow.device_key, DeviceRow.serial == wanted.serial)
-        yield exists().where(TakeDeviceRow.episode_id == take, same)
+        with_it = select(TakeDeviceRow.episode_id).join(DeviceRow, DeviceRow.key == TakeDeviceRow.device_key)
+        yield take.in_(with_it.where(DeviceRow.serial == wanted.serial))

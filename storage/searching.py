@@ -60,11 +60,14 @@ class Searching:
 
     def page(self, wanted: TakeFilter, offset: int = 0, limit: int = 100, order: str = "newest") -> Page:
         """``limit`` takes from ``offset`` on, of those that fit, and how many fit. Orders: see ``filters.ORDERS``."""
-        which = ordered(matching(wanted, select(EpisodeRow.id)), order).offset(max(offset, 0)).limit(max(limit, 0))
         with Session(self._engine) as session:
-            total = session.scalar(matching(wanted, select(func.count()).select_from(EpisodeRow))) or 0
-            ids = session.scalars(which).all()
-            records = {}
+            if wanted.text:
+                total, ids = _page_by_text(session, wanted, offset, limit, order)
+            else:
+                total = session.scalar(matching(wanted, select(func.count()).select_from(EpisodeRow))) or 0
+                which = ordered(matching(wanted, select(EpisodeRow.id)), order)
+                ids = session.scalars(which.offset(max(offset, 0)).limit(max(limit, 0))).all()
+            records: dict[str, EpisodeRecord] = {}
             for some in in_batches(ids):
                 found = _records(session, select(*_COLUMNS).where(EpisodeRow.id.in_(some)))
                 records |= {record.id: record for record in found}
@@ -159,6 +162,19 @@ def known_takes(session: Session, episode_ids: Sequence[str]) -> dict[str, bool]
         if episode_id not in found:
             raise _unknown(session, episode_id)
     return {episode_id: found[episode_id] for episode_id in wanted}
+
+
+def _page_by_text(
+    session: Session, wanted: TakeFilter, offset: int, limit: int, order: str
+) -> tuple[int, Sequence[str]]:
+    """How many takes fit and the ids of a page of them; the words are compared only once."""
+    fits = matching(wanted, select(EpisodeRow.id)).cte("fits").prefix_with("MATERIALIZED")
+    count = select(func.count()).select_from(fits).scalar_subquery()
+    query = ordered(select(count, EpisodeRow.id).join(fits, fits.c.id == EpisodeRow.id), order)
+    rows = session.execute(query.offset(max(offset, 0)).limit(max(limit, 0))).all()
+    if rows:
+        return rows[0][0], [row[1] for row in rows]
+    return (session.scalar(select(count)) or 0) if offset > 0 or limit <= 0 else 0, []
 
 
 def _unknown(session: Session, episode_id: str) -> NotFoundError:

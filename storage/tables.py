@@ -9,9 +9,10 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, String, Text, TypeDecorator
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, Integer, String, Text, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+Key = BigInteger().with_variant(Integer(), "sqlite")  # there a BIGINT would not be the row's own number
 HEAD = "0002"  # the newest migration; a test holds it against migrations/versions
 
 
@@ -81,18 +82,18 @@ class EpisodeRow(Base):
     trashed: Mapped[bool]
     rate_ok: Mapped[bool]  # every stream came at no less than 95 % of its rate
     quality_version: Mapped[int | None]
-    task_key: Mapped[str] = mapped_column(String(16))
-    operator_key: Mapped[str] = mapped_column(String(16))
-    scene_key: Mapped[str] = mapped_column(String(16))
-    station_key: Mapped[str] = mapped_column(String(16))
-    words_key: Mapped[str] = mapped_column(String(16))
+    task_key: Mapped[int] = mapped_column(Key)
+    operator_key: Mapped[int] = mapped_column(Key)
+    scene_key: Mapped[int] = mapped_column(Key)
+    station_key: Mapped[int] = mapped_column(Key)
+    words_key: Mapped[int] = mapped_column(Key)
     stamp: Mapped[str] = mapped_column(String(80))  # of the manifest's file, to notice changes made by others
 
 
 class _Named:
     """A name that takes share; ``key`` is ``records.key_of(name)``. Names without takes may linger."""
 
-    key: Mapped[str] = mapped_column(String(16), primary_key=True)
+    key: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(Text)
 
 
@@ -151,7 +152,7 @@ class DeviceRow(Base):
 
     __tablename__ = "devices"
 
-    key: Mapped[str] = mapped_column(String(16), primary_key=True)
+    key: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
     kind: Mapped[str] = mapped_column(Text)
     serial: Mapped[str] = mapped_column(Text)
 
@@ -161,8 +162,8 @@ class CalibrationRow(Base):
 
     __tablename__ = "calibrations"
 
-    key: Mapped[str] = mapped_column(String(16), primary_key=True)
-    device_key: Mapped[str] = mapped_column(ForeignKey("devices.key"), index=True)
+    key: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
+    device_key: Mapped[int] = mapped_column(Key, ForeignKey("devices.key"), index=True)
     intrinsics: Mapped[dict[str, Any]]
     pose: Mapped[list[Any] | None]
 
@@ -175,8 +176,8 @@ class TakeDeviceRow(Base):
 
     episode_id: Mapped[str] = mapped_column(ForeignKey("episodes.id", ondelete="CASCADE"), primary_key=True)
     name: Mapped[str] = mapped_column(String(128), primary_key=True)
-    device_key: Mapped[str] = mapped_column(ForeignKey("devices.key"))
-    calibration_key: Mapped[str | None] = mapped_column(ForeignKey("calibrations.key"))
+    device_key: Mapped[int] = mapped_column(Key, ForeignKey("devices.key"))
+    calibration_key: Mapped[int | None] = mapped_column(Key, ForeignKey("calibrations.key"))
 
 
 class RolloutRow(Base):

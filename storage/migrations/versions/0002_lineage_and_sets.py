@@ -10,6 +10,7 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
+_KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _KEYS = ("task_key", "operator_key", "scene_key", "station_key", "words_key")
 _PAGE = ["trashed", "id", "kind", "outcome", "rate_ok", "duration_s", "started_at", "quality_version", *_KEYS]
 _OLD_INDEXES = ("kind", "outcome", "started_at", "task", "trashed")
@@ -23,7 +24,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("rate_ok", sa.Boolean(), nullable=False, server_default=sa.true()))
         batch_op.add_column(sa.Column("quality_version", sa.Integer(), nullable=True))
         for name in _KEYS:
-            batch_op.add_column(sa.Column(name, sa.String(length=16), nullable=False, server_default=""))
+            batch_op.add_column(sa.Column(name, _KEY, nullable=False, server_default="0"))
         # Empty stamps make the catalogue read every manifest again when it is next opened.
         batch_op.add_column(sa.Column("stamp", sa.String(length=80), nullable=False, server_default=""))
     with op.batch_alter_table("edits", schema=None) as batch_op:
@@ -64,15 +65,15 @@ def _make_tables() -> None:
     for name in _NAMES:
         op.create_table(
             name,
-            sa.Column("key", sa.String(length=16), nullable=False),
+            _own_key(),
             sa.Column("name", sa.Text(), nullable=False),
             sa.PrimaryKeyConstraint("key"),
         )
-    _table("devices", _text("key", 16), sa.Column("kind", sa.Text(), nullable=False), _long("serial"), keys=["key"])
+    _table("devices", _own_key(), _long("kind"), _long("serial"), keys=["key"])
     _table(
         "calibrations",
-        _text("key", 16),
-        _text("device_key", 16),
+        _own_key(),
+        sa.Column("device_key", _KEY, nullable=False),
         sa.Column("intrinsics", sa.JSON(), nullable=False),
         sa.Column("pose", sa.JSON(), nullable=True),
         sa.ForeignKeyConstraint(["device_key"], ["devices.key"]),
@@ -116,8 +117,8 @@ def _make_tables() -> None:
     _of_takes(
         "take_devices",
         _text("name", 128),
-        _text("device_key", 16),
-        sa.Column("calibration_key", sa.String(length=16), nullable=True),
+        sa.Column("device_key", _KEY, nullable=False),
+        sa.Column("calibration_key", _KEY, nullable=True),
         sa.ForeignKeyConstraint(["device_key"], ["devices.key"]),
         sa.ForeignKeyConstraint(["calibration_key"], ["calibrations.key"]),
         keys=["name"],
@@ -145,6 +146,10 @@ def _make_tables() -> None:
     _index("runs", "ix_runs_model_id", "model_id")
     _index("models", "ix_models_run_id", "run_id")
     _index("events", "ix_events_at", "at")
+
+
+def _own_key() -> sa.Column:
+    return sa.Column("key", _KEY, autoincrement=False, nullable=False)
 
 
 def _text(name: str, length: int) -> sa.Column:
@@ -179,8 +184,9 @@ def _index(table: str, name: str, *columns: str) -> None:
         batch_op.create_index(name, list(columns), unique=False)
 
 
-def _key(name: str) -> str:
-    return hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).hexdigest()
+def _key(name: str) -> int:
+    digest = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def _fill(connection: sa.Connection) -> None:
@@ -188,7 +194,7 @@ def _fill(connection: sa.Connection) -> None:
     names = ("task", "operator", "scene", "station")
     texts = ("task", "instruction", "notes", "operator", "scene", "station")
     episodes = sa.table("episodes", *(sa.column(name) for name in dict.fromkeys(("id", *texts, *_KEYS))))
-    found: dict[str, dict[str, str]] = {name: {} for name in _NAMES}
+    found: dict[str, dict[int, str]] = {name: {} for name in _NAMES}
     changes = []
     for row in connection.execute(sa.select(*(episodes.c[name] for name in dict.fromkeys(("id", *texts))))).mappings():
         own = {name: row[name] for name in names}
