@@ -47,6 +47,7 @@ class Clockwork:
         self.world = World(seed)
         self.lock = threading.Lock()
         self._rings = {spec.name: Ring.create(ring_path(folder, spec.name), spec) for spec in (ARM_STATE, SCENE)}
+        self.seen = threading.Event()  # the arm's first state can be had
         self._commands = Ring.create(ring_path(folder, ARM_COMMAND.name), ARM_COMMAND)
         self._taken = 0
         self._expires_ns: int | None = None
@@ -70,6 +71,7 @@ class Clockwork:
             scene = self.world.scene()
         held = 1.0 if self._expires_ns is None else 0.0
         self._write(ARM_STATE.name, np.append(state, held), now_ns)
+        self.seen.set()
         if self._rings[ARM_STATE.name].written % 4 == 0:
             nowhere = np.full(3, np.nan)
             self._write(SCENE.name, np.stack([scene.get(name, nowhere) for name in SCENE_NAMES]), now_ns)
@@ -239,6 +241,7 @@ def main(link: Link, folder: str, seed: int, cameras: list[dict[str, Any]]) -> N
     try:
         for eye in eyes:
             eye.described.wait(60.0)
+        clockwork.seen.wait(60.0)
         write_json(place / CAMERAS_FILE, [eye.description for eye in eyes if eye.description])
 
         def ready() -> bool:
