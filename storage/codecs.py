@@ -1,8 +1,8 @@
 """How one picture becomes bytes. Free of zarr, so that a recorder starts quickly; ``zarr_jpeg`` tells zarr about it.
 
 Colour is JPEG quality 90 by default: 50 kB, 1.2 ms and 44 dB for a real 640x480 picture (quality 95: 72 kB, 46 dB),
-against 680 KiB for zstd, the lossless choice, which costs the same time. Chroma is halved (4:2:0) for large pictures only: below 320x240 a small
-object is a few pixels wide and its colour would smear, and full chroma costs a kilobyte.
+against 680 KiB for zstd, the lossless choice, which costs the same time. Chroma is halved (4:2:0) for large pictures
+only: below 320x240 a small object is a few pixels wide and its colour would smear, and full chroma costs a kilobyte.
 
 Depth is zstd level 1, always lossless. Measured on 640x480 with sensor noise and 40 % holes: zstd 68 KiB, 1.3 ms to
 write, 0.6 ms to read; 16-bit lossless JPEG XL 46 KiB, 1.8 ms and 2.3 ms. JPEG XL saves a third, but depth is read far
