@@ -163,6 +163,16 @@ class Ring:
                 return frame
         return None
 
+    def host_times(self) -> tuple[int, NDArray[np.int64]]:
+        """Index of the oldest item that is still there, and the host times of all from it on, without copying items.
+
+        An item may be overwritten before it is read; ``read`` then says so.
+        """
+        written = self.written
+        first = max(0, written - self.slots + 1)  # the oldest slot may be under the writer's hands
+        stamps = self._stamps
+        return first, np.array([stamps[index % self.slots][3] for index in range(first, written)], dtype=np.int64)
+
     def newest_host_ns(self) -> int:
         """Host time of the newest item without copying it; 0 while there is none."""
         written = self.written

@@ -186,6 +186,9 @@ class ActionChunk:
         targets: (N, 8) absolute targets: x y z (m), quaternion w x y z, gripper; base frame.
         policy_id: the model that made it.
         latency_ms: how long inference took.
+        number: running number of the policy's chunks, -1 = not numbered.
+        epoch: the arm's epoch (see ``chunks.Played``) when the observation was taken, -1 = unknown.
+        follows: number of the chunk whose committed actions this one continues, -1 = drawn freely.
     """
 
     t_observed_ns: int
@@ -193,10 +196,13 @@ class ActionChunk:
     targets: NDArray[np.float64]
     policy_id: str
     latency_ms: float = 0.0
+    number: int = -1
+    epoch: int = -1
+    follows: int = -1
 
     @property
     def valid_until_ns(self) -> int:
-        """Host time after which no action of this chunk may be executed."""
+        """Host time after which the chunk may no longer be begun and, at full pace, none of it executed."""
         return self.t_observed_ns + int((len(self.targets) + 1) * self.step_s * 1e9)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from hardware.braking import knows_body
 from hardware.contact import ContactWatch
 from hardware.safety import GuardMemory, GuardReason, Verdict, guard, needs_body
 from hardware.teleop import Teleop
+from workbench.core.chunks import PLAYED, Blend, played_spec
 from workbench.core.clock import Clock
 from workbench.core.errors import DeviceError, StateError, WorkbenchError
 from workbench.core.events import DriverChanged, StopCleared
@@ -30,7 +31,7 @@ from workbench.core.types import (
     arm_axes,
     arm_vector,
 )
-from workbench.services.inference import ChunkPlayer, pose_target
+from workbench.services.inference import ChunkPlayer, Playback, pose_target
 from workbench.services.moves import finite, turned
 
 PARK_SPEED_RAD_S = 0.6
@@ -54,6 +55,7 @@ class DriverStatus:
         latched: the stop is kept on disk and outlives the program.
         latency_ms: the policy's last inference time; chunk_age_ms: age of the observation being acted on.
         limits: the guard's limits by name, empty when the station has none.
+        playing: what is executed now (``chunks.Played``), ticks without an action, and what became of every chunk.
         success: what the simulated station's success predicate said last, None when unknown.
     """
 
@@ -70,6 +72,7 @@ class DriverStatus:
     latency_ms: float = 0.0
     chunk_age_ms: float = 0.0
     limits: dict[str, object] = field(default_factory=dict)
+    playing: dict[str, Any] = field(default_factory=dict)
     success: bool | None = None
 
 
@@ -79,7 +82,7 @@ def arm_streams(joints: int, rate_hz: float) -> tuple[StreamSpec, ...]:
     names = ("observation.state", "action.wanted", "action.allowed", "action")
     vectors = tuple(StreamSpec(name, (len(axes),), "float32", "SI", rate_hz, axes) for name in names)
     flags = tuple(StreamSpec(name, (1,), "float32", "", rate_hz, (name,)) for name in ("authority", "guard"))
-    return vectors + flags
+    return (*vectors, *flags, played_spec(rate_hz))
 
 
 class Driver:
@@ -91,6 +94,7 @@ class Driver:
         rings: by stream name, see ``arm_streams``.
         newest_picture_ns: host time of the oldest of the cameras' newest pictures; it must be fresh while a policy
             drives.
+        playback: how a policy's chunks are executed; their reach is that of ``limits``.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class Driver:
         period_s: float,
         publish: Callable[[object], None] = lambda _event: None,
         newest_picture_ns: Callable[[], int] | None = None,
+        playback: Playback = Playback(),  # noqa: B008  (frozen)
     ) -> None:
         self._arm, self._limits, self._rings, self._clock, self._period_s = arm, limits, rings, clock, period_s
         self._publish = publish
@@ -109,7 +114,8 @@ class Driver:
         self._machine: StateMachine[DriverState] = StateMachine("driver", DRIVER, DriverState.PARKED)
         self._lock = threading.RLock()
         self._kinematics = arm.kinematics()
-        self._player = ChunkPlayer()
+        self._playback = playback.within(limits)
+        self._player = ChunkPlayer(self._playback)
         self._chunks: Callable[[], ActionChunk | None] = lambda: None
         self._teleop: Teleop | None = None
         self._target: NDArray[np.float64] | None = None
@@ -217,6 +223,11 @@ class Driver:
             "latency_ms": chunk.latency_ms if chunk else 0.0,
             "latched": self._latched,
             "chunk_age_ms": age_ms,
+            "playing": {
+                **asdict(self._player.played),
+                "stalls": self._player.stalls,
+                "answers": {answer.name.lower(): n for answer, n in self._player.answers.items()},
+            },
             "limits": limits,
             **more,
         }
@@ -283,12 +294,13 @@ class Driver:
     def _policy_wants(self, state: ArmState, now_ns: int) -> ArmCommand | None:
         problem = self._nobody_watches(now_ns) or self._old_picture(now_ns)
         chunk = self._chunks()
-        if chunk is not None and not np.all(np.isfinite(chunk.targets)):
-            problem = "the policy sent a number that is not finite"
-        elif chunk is not None and self._target is not None:
-            self._player.accept(chunk, self._target, now_ns)
+        if chunk is not None and self._target is not None:
+            answer = self._player.accept(chunk, self._target, now_ns)
+            problem = problem or (answer.value if answer.holds else "")
         target = self._player.target(now_ns)
         waiting = self._player.chunk is None and now_ns - self._since_ns < FIRST_CHUNK_S * 1e9
+        if self._playback.blend is Blend.SYNCHRONOUS and self._player.chunk is not None:
+            waiting = self._player.stood_s(now_ns) < FIRST_CHUNK_S
         if target is None and not waiting and not problem:
             problem = "the policy's last plan has run out"
         if problem:
@@ -367,6 +379,7 @@ class Driver:
             "action": allowed,
             "authority": np.array([self._authority().code], np.float32),
             "guard": np.array([bits], np.float32),
+            PLAYED: self._player.played.vector(),
         }
         for name, item in items.items():
             self._rings[name].write(item, sequence=self._sequence, t_device_ns=state.t_device_ns, t_host_ns=now_ns)

@@ -18,7 +18,7 @@ from hardware.sim.remote import RemoteStation
 from storage.evaluation import write_truth
 from storage.layout import Home
 from workbench.core.bus import Bus, Subscription
-from workbench.core.chunks import chunk_spec
+from workbench.core.chunks import PLAYED, chunk_spec
 from workbench.core.errors import StateError, WorkbenchError
 from workbench.core.events import Failed, TakeJudged, TrialScored
 from workbench.core.files import new_id
@@ -37,7 +37,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _BEAT_S = 0.25
 _PLAY_S = 40.0
-RECORDED = ("observation.state", "action.wanted", "action.allowed", "action", "authority", "guard")
+RECORDED = ("observation.state", "action.wanted", "action.allowed", "action", "authority", "guard", PLAYED)
 
 
 @dataclass(frozen=True, slots=True)
