@@ -16,6 +16,9 @@ from storage.quality_times import Figures
 Array = NDArray[np.float64]
 _LEAST_ITEMS = 8
 _MOST_POINTS = 500_000
+_MOST_PER_ITEM = 4  # a long silence must not become a grid of millions of points
+_LEAST_STEP_S = 0.001
+_LAG_STEP_S, _LAG_POINTS = 0.005, 20_000
 _WINDOW_S = 0.2
 _MOVING = {"joint": 0.02, "tool": 0.005, "gripper": 0.1}  # rad/s, m/s, openings per second
 _JERK_WINDOW_S = 0.13
@@ -59,7 +62,9 @@ def even(host_ns: NDArray[np.int64], values: NDArray[np.float64], axes: Sequence
         return None
     values = values[finite][first]
     span = float(seconds[-1] - seconds[0])
-    step = max(float(np.median(np.diff(seconds))), span / _MOST_POINTS)
+    step = max(
+        float(np.median(np.diff(seconds))), span / min(_MOST_POINTS, _MOST_PER_ITEM * len(seconds)), _LEAST_STEP_S
+    )
     grid = seconds[0] + step * np.arange(int(span / step + 1e-6) + 1)
     if len(grid) < _LEAST_ITEMS or not np.all(np.diff(grid) > 0):
         return None
@@ -108,16 +113,18 @@ def smoothness(state: Signal, motion: Motion) -> Figures:
 
 
 def lag(state: Signal, sent: Signal) -> Figures:
-    """Seconds that the measured joints follow behind the sent ones, and the correlation there.
+    """Seconds that the measured joints (or tools) follow behind the sent ones, and the correlation there.
 
     The peak of the cross-correlation of both speeds over lags from -0.1 to 1 s, refined to a part of a step by a
-    parabola through its neighbours. None where they do not resemble one another.
+    parabola through its neighbours. Of a very long take the middle is used.
+    None where they do not resemble one another.
     """
     found: Figures = {"lag_s": None, "lag_correlation": None}
     start, end = max(state.seconds[0], sent.seconds[0]), min(state.seconds[-1], sent.seconds[-1])
-    step = state.step_s
+    step = max(state.step_s, _LAG_STEP_S)
     pairs = _pairs(state.axes, sent.axes)
     grid = start + step * np.arange(max(0, int((end - start) / step)))
+    grid = grid[max(0, len(grid) - _LAG_POINTS) // 2 :][:_LAG_POINTS]
     if len(grid) < 4 * _LEAST_ITEMS or not pairs:
         return found
     measured, wanted = (
@@ -191,10 +198,11 @@ def _rms(values: Array, motion: Motion) -> float:
 
 
 def _pairs(state_axes: Sequence[str], sent_axes: Sequence[str]) -> list[tuple[int, int]]:
-    """Places of the same joint in both vectors."""
-    sent = {name.rpartition(".")[2]: at for at, name in enumerate(sent_axes)}
-    same = [(at, sent.get(state_axes[at].rpartition(".")[2])) for at in joints(state_axes)]
-    return [(at, other) for at, other in same if other is not None]
+    """Places of the same joint (or the tool's place, where there are no joints) in both vectors."""
+    columns = joints(state_axes) or [at for tool in tools(state_axes) for at in tool]
+    sent = {name: at for at, name in enumerate(sent_axes)}
+    same = [(at, sent[state_axes[at]]) for at in columns if state_axes[at] in sent]
+    return same if same or len(sent_axes) != len(state_axes) else [(at, at) for at in columns]
 
 
 def _speed_on(grid: Array, signal: Signal, column: int) -> Array:

@@ -16,9 +16,10 @@ from storage.episode import Episode, EpisodeWriter, StoreSettings
 from storage.layout import Home
 from storage.quality import VERSION, Flag, Quality, Reference, Thresholds, assess, assess_at, is_current
 from storage.quality_judge import judge
-from tests.storage.signals import ACTION, DEPTH, FRONT, START_NS, STATE, Scene, record
+from storage.quality_motion import even
+from tests.storage.signals import ACTION, DEPTH, FRONT, START_NS, STATE, Scene, record, vector
 from workbench.core.errors import NotFoundError
-from workbench.core.types import EpisodeKind, Frame, StreamSpec, TakeInfo
+from workbench.core.types import POSE_AXES, EpisodeKind, Frame, StreamSpec, TakeInfo
 
 FRONT_KEY, STATE_KEY = f"{FRONT.name}/", f"{STATE.name}/"
 
@@ -95,6 +96,19 @@ def test_the_lag_of_the_arm_behind_its_commands(home, late_s):
     quality = found(home, Scene(late_s=late_s, moves=lambda t: t + 0.3 * math.sin(2.1 * t)))
     assert quality.figures["lag_s"] == pytest.approx(late_s, abs=0.003)
     assert (Flag.LAG in quality.flags) == (late_s > 0.25)
+
+
+def test_lag_is_found_in_the_tools_place_where_no_joints_are_recorded(home):
+    axes = tuple(f"left.{name}" for name in ("gripper", *POSE_AXES))
+    specs = [replace(spec, shape=(8,), axes=axes, rate_hz=30.0) for spec in (STATE, ACTION)]
+    writer = EpisodeWriter.create(home, TakeInfo(EpisodeKind.IMPORTED, "t", "t"), specs)
+    for index in range(200):
+        for spec in specs:
+            t = index / 30 - (0.1 if spec.name == STATE.name else 0.0)
+            writer.append(spec.name, Frame(index, 0, index * 33_333_333, 0, vector(Scene(), t)[6:]))
+    with Episode.open(home, writer.seal().id) as episode:
+        figures = assess(episode).figures
+    assert figures["lag_s"] == pytest.approx(0.1, abs=0.005) and figures["travel_m"] > 1
 
 
 def test_no_lag_is_claimed_where_nothing_resembles(home):
@@ -261,6 +275,14 @@ def test_no_take_is_too_strange_to_be_assessed(tmp_path_factory, vectors, pictur
     json.dumps(quality.to_json(), allow_nan=False)
     assert Flag.UNREADABLE not in quality.flags
     assert quality.flags == tuple(flag for flag in Flag if flag in set(quality.flags))
+
+
+def test_a_long_silence_costs_no_more_than_its_items():
+    times = np.array([*range(40), 10**18], np.int64)
+    signal = even(times, np.random.default_rng(0).normal(size=(41, 14)), STATE.axes)
+    assert signal is None or len(signal.seconds) <= 4 * 41 + 1
+    day = even(np.array([*range(0, 400, 10), 86_400_000]) * 10**6, np.ones((41, 14)), STATE.axes)
+    assert day is not None and len(day.seconds) <= 4 * 41 + 1
 
 
 @given(st.dictionaries(st.sampled_from(["jerk_m_s3", "lag_s", "x/rate_hz", "x/items"]), st.none() | st.floats(0, 1e9)))
