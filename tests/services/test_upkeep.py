@@ -100,7 +100,7 @@ def test_killed_in_the_middle_it_goes_on_and_leaves_nothing_half_written(
     home: Home, running, monkeypatch, kills
 ) -> None:
     monkeypatch.setattr(upkeep_module, "_RESTART_S", 0.1)
-    takes = [record(home, Scene(seconds=4), (FRONT, STATE)) for _ in range(6)]
+    takes = [record(home, Scene(seconds=4), (FRONT, STATE)) for _ in range(4)]
     ids = [take.manifest.id for take in takes]
     upkeep, _ = running(threads=False)
     pids = []
@@ -157,7 +157,7 @@ def test_labels_given_meanwhile_are_kept(home: Home) -> None:
 
         thread = threading.Thread(target=guarded)
         thread.start()
-        for _ in range(10):
+        for _ in range(5):
             workshop.assess(take, again=True)
         stop.set()
         thread.join()

@@ -253,7 +253,7 @@ TIMES = st.integers(-(2**62), 2**62)
 ITEM = st.tuples(TIMES, TIMES, st.floats(width=32, allow_nan=True, allow_infinity=True), st.integers(0, 3))
 
 
-@settings(max_examples=15)
+@settings(max_examples=12)
 @given(vectors=st.lists(ITEM, max_size=30), pictures=st.lists(ITEM, max_size=15), constant=st.booleans())
 def test_no_take_is_too_strange_to_be_assessed(tmp_path_factory, vectors, pictures, constant):
     home = Home.open(tmp_path_factory.mktemp("strange"))
