@@ -6,7 +6,7 @@ import datetime
 import itertools
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from storage import marks
 from storage.manifest import Manifest
-from storage.records import TrialRecord, episode_values, key_of, storable, trial_values, words_of
+from storage.records import TrialRecord, episode_values, key_of, key_of_set, storable, trial_values, words_of
 from storage.tables import (
     Base,
     CalibrationRow,
@@ -56,8 +56,8 @@ def enter(session: Session, takes: Iterable[Found]) -> None:
         _forget_rows(session, [take.manifest.id for take in part])
         _named(session, part)
         insert_rows(session, EpisodeRow, [_values(take) for take in part])
-        insert_rows(session, TagRow, _many(part, "tag", marks.tags_of))
-        insert_rows(session, FlagRow, _many(part, "flag", marks.flags_of))
+        insert_rows(session, TagRow, _sets(part, "tag", marks.tags_of), known=True)
+        insert_rows(session, FlagRow, _sets(part, "flag", marks.flags_of), known=True)
         rollouts = [(take.manifest.id, marks.model_of(take.manifest.extra)) for take in part]
         insert_rows(session, RolloutRow, [{"episode_id": i, "model_id": model} for i, model in rollouts if model])
         _devices(session, part)
@@ -87,10 +87,10 @@ def _values(take: Found) -> dict[str, Any]:
     return episode_values(take.manifest, trashed=take.trashed, stamp=take.stamp)
 
 
-def _many(part: Iterable[Found], column: str, read: Any) -> Rows:
-    return [
-        {"episode_id": take.manifest.id, column: storable(word)} for take in part for word in read(take.manifest.extra)
-    ]
+def _sets(part: Iterable[Found], column: str, read: Callable[[Mapping[str, Any]], tuple[str, ...]]) -> Rows:
+    sets = {key_of_set(words): words for words in (read(take.manifest.extra) for take in part)}
+    rows = ((key, storable(word)) for key, words in sorted(sets.items()) for word in words)
+    return [{"key": key, column: word} for key, word in dict.fromkeys(rows)]
 
 
 def _named(session: Session, part: Sequence[Found]) -> None:

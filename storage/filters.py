@@ -195,14 +195,16 @@ def _texts(text: str) -> Iterable[ColumnElement[bool]]:
 
 def _related(wanted: TakeFilter) -> Iterable[ColumnElement[bool]]:
     take = EpisodeRow.id
+    tagged = select(TagRow.key)
     for tag in wanted.tags:
-        yield take.in_(select(TagRow.episode_id).where(TagRow.tag == tag))
+        yield EpisodeRow.tags_key.in_(tagged.where(TagRow.tag == tag))
     if wanted.without_tags:
-        yield take.not_in(select(TagRow.episode_id).where(TagRow.tag.in_(wanted.without_tags)))
+        yield EpisodeRow.tags_key.not_in(tagged.where(TagRow.tag.in_(wanted.without_tags)))
+    flagged = select(FlagRow.key)
     if wanted.flags:
-        yield take.in_(select(FlagRow.episode_id).where(FlagRow.flag.in_(wanted.flags)))
+        yield EpisodeRow.flags_key.in_(flagged.where(FlagRow.flag.in_(wanted.flags)))
     if wanted.without_flags:
-        yield take.not_in(select(FlagRow.episode_id).where(FlagRow.flag.in_(wanted.without_flags)))
+        yield EpisodeRow.flags_key.not_in(flagged.where(FlagRow.flag.in_(wanted.without_flags)))
     if wanted.collection is not None:
         members = select(CollectionTakeRow.episode_id).join(CollectionRow)
         yield take.in_(members.where(CollectionRow.name == wanted.collection))

@@ -2,7 +2,7 @@
 
 Written: the ``observation.images.*`` streams as H.264, ``observation.*`` vectors and ``action``. Left out and reported:
 depth and everything else, which version 2.1 has no place for. Rows at the start of a take at which some stream has
-not begun are dropped. The data set appears whole or not at all.
+not begun are dropped, and rows outside a take's trim marks. The data set appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from storage.codecs import is_picture
 from storage.episode import Episode, Manifest
 from storage.layout import Home
+from storage.marks import kept_rows
 from storage.videos import write_video
 from workbench.core.errors import CorruptTakeError, WorkbenchError
 from workbench.core.types import Outcome, StreamSpec
@@ -133,7 +134,8 @@ class _Writer:
     def add(self, take: Episode) -> None:
         """Append one take. CorruptTakeError if it has no row with every stream, or cannot be read."""
         episode = len(self.lines)
-        indices = np.stack([take.row_index(name) for name in self.specs], axis=1)
+        used = kept_rows(take.row_times(), take.manifest.extra)
+        indices = np.stack([take.row_index(name)[used] for name in self.specs], axis=1)
         whole = np.flatnonzero(np.all(indices >= 0, axis=1))
         if not len(whole):
             raise CorruptTakeError("no row has every stream")

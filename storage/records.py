@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -211,6 +211,11 @@ def key_of(name: str) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
+def key_of_set(words: Iterable[str]) -> int:
+    """The key of a set of tags or flags."""
+    return key_of("\n".join(sorted({storable(word) for word in words})))
+
+
 def words_of(manifest: Manifest) -> str:
     """What a search by text looks at, in small letters; the id is looked at apart."""
     parts = (manifest.task, manifest.instruction, manifest.notes, manifest.operator, manifest.scene, manifest.station)
@@ -241,6 +246,8 @@ def episode_values(manifest: Manifest, *, trashed: bool, stamp: str) -> dict[str
         "quality_version": marks.quality_version(manifest.extra),
         **{f"{name}_key": key_of(storable(getattr(manifest, name))) for name in names},
         "words_key": key_of(words_of(manifest)),
+        "tags_key": key_of_set(marks.tags_of(manifest.extra)),
+        "flags_key": key_of_set(marks.flags_of(manifest.extra)),
         "stamp": stamp,
     }
 

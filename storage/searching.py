@@ -25,11 +25,16 @@ from storage.tables import EpisodeRow, FlagRow, OperatorRow, SceneRow, StationRo
 from workbench.core.errors import NotFoundError, WorkbenchError
 
 _COLUMNS = tuple(getattr(EpisodeRow, name) for name in EPISODE_COLUMNS)
-_NAMED: Mapping[str, tuple[Any, Any]] = {
-    "task": (TaskRow, EpisodeRow.task_key),
-    "operator": (OperatorRow, EpisodeRow.operator_key),
-    "scene": (SceneRow, EpisodeRow.scene_key),
-    "station": (StationRow, EpisodeRow.station_key),
+# By property: where its names lie, under which key, and the column of takes that holds the key or the name itself.
+_COUNTED: Mapping[str, tuple[Any, Any, Any]] = {
+    "task": (TaskRow.name, TaskRow.key, EpisodeRow.task_key),
+    "operator": (OperatorRow.name, OperatorRow.key, EpisodeRow.operator_key),
+    "scene": (SceneRow.name, SceneRow.key, EpisodeRow.scene_key),
+    "station": (StationRow.name, StationRow.key, EpisodeRow.station_key),
+    "tag": (TagRow.tag, TagRow.key, EpisodeRow.tags_key),
+    "flag": (FlagRow.flag, FlagRow.key, EpisodeRow.flags_key),
+    "kind": (None, None, EpisodeRow.kind),
+    "outcome": (None, None, EpisodeRow.outcome),
 }
 
 
@@ -101,23 +106,16 @@ class Searching:
     def counts_by(self, what: str, *, trashed: bool | None = False) -> dict[str, int]:
         """How many takes have each ``kind``, ``outcome``, ``task``, ``operator``, ``scene``, ``station``, ``tag`` or
         ``flag``, in the order of the names."""
-        fits = matching(TakeFilter(trashed=trashed), select(EpisodeRow.id)).subquery()
-        query: Any
-        if what in _NAMED:
-            table, key = _NAMED[what]
-            counted = matching(TakeFilter(trashed=trashed), select(key.label("key"), func.count().label("takes")))
-            by_key = counted.group_by(key).subquery()
-            query = select(table.name, by_key.c.takes).join(by_key, by_key.c.key == table.key)
-        elif what in ("tag", "flag"):
-            name, owner = (TagRow.tag, TagRow.episode_id) if what == "tag" else (FlagRow.flag, FlagRow.episode_id)
-            query = select(name, func.count()).where(owner.in_(select(fits.c.id))).group_by(name)
-        elif what in ("kind", "outcome"):
-            column = getattr(EpisodeRow, what)
-            query = matching(TakeFilter(trashed=trashed), select(column, func.count())).group_by(column)
-        else:
-            raise NotFoundError.of("property of takes", what, (*_NAMED, "kind", "outcome", "tag", "flag"))
+        if what not in _COUNTED:
+            raise NotFoundError.of("property of takes", what, _COUNTED)
+        name, key, column = _COUNTED[what]
+        counted = matching(TakeFilter(trashed=trashed), select(column.label("key"), func.count().label("takes")))
+        by_key = counted.group_by(column).subquery()
+        query = select(by_key.c.key, by_key.c.takes)
+        if name is not None:
+            query = select(name, func.sum(by_key.c.takes)).join(by_key, by_key.c.key == key).group_by(name)
         with Session(self._engine) as session:
-            return dict(sorted((str(name), int(takes)) for name, takes in session.execute(query)))
+            return dict(sorted((str(value), int(takes)) for value, takes in session.execute(query)))
 
     def total_s(self, *, trashed: bool | None = False) -> float:
         """Seconds of all takes together."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from storage.archive_swap import original_hash
 from storage.layout import Home, is_episode_id
 from storage.marks import Trim, trim_of
 from storage.reader import Episode, read_manifest
@@ -124,7 +125,8 @@ def compare(home: Home, member: Member, *, deep: bool) -> str:
     except CorruptTakeError as error:
         return f"it cannot be read: {error}"
     if manifest.content_hash != member.content_hash:
-        problems.append("its contents were replaced")
+        archived = original_hash(manifest) == member.content_hash
+        problems.append("it was archived, in a smaller form" if archived else "its contents were replaced")
     if trim_of(manifest.extra) != member.trim:
         problems.append("its trim marks were moved")
     return "; ".join(problems)

@@ -57,7 +57,7 @@ class EpisodeRow(Base):
         Index(
             "ix_episodes_page",
             *("trashed", "id", "kind", "outcome", "rate_ok", "duration_s", "started_at", "quality_version"),
-            *("task_key", "operator_key", "scene_key", "station_key", "words_key"),
+            *("task_key", "operator_key", "scene_key", "station_key", "words_key", "tags_key", "flags_key"),
         ),
     )
 
@@ -87,6 +87,8 @@ class EpisodeRow(Base):
     scene_key: Mapped[int] = mapped_column(Key)
     station_key: Mapped[int] = mapped_column(Key)
     words_key: Mapped[int] = mapped_column(Key)
+    tags_key: Mapped[int] = mapped_column(Key)
+    flags_key: Mapped[int] = mapped_column(Key)
     stamp: Mapped[str] = mapped_column(String(80))  # of the manifest's file, to notice changes made by others
 
 
@@ -128,22 +130,20 @@ class WordsRow(_Named, Base):
 
 
 class TagRow(Base):
-    """A tag on a take."""
+    """A tag in a set of tags. Takes with the same tags share a set, whose key is ``records.key_of_set``."""
 
-    __tablename__ = "take_tags"
-    __table_args__ = (Index("ix_take_tags_tag", "tag", "episode_id"),)
+    __tablename__ = "tag_sets"
 
-    episode_id: Mapped[str] = mapped_column(ForeignKey("episodes.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
     tag: Mapped[str] = mapped_column(primary_key=True)
 
 
 class FlagRow(Base):
-    """Something that the quality check found wrong with a take."""
+    """A flag in a set of quality flags; like ``TagRow``."""
 
-    __tablename__ = "take_flags"
-    __table_args__ = (Index("ix_take_flags_flag", "flag", "episode_id"),)
+    __tablename__ = "flag_sets"
 
-    episode_id: Mapped[str] = mapped_column(ForeignKey("episodes.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
     flag: Mapped[str] = mapped_column(primary_key=True)
 
 

@@ -47,11 +47,11 @@ def sweep(home: Home) -> int:
     """Remove what was doomed, also by a program that died over it; returns the bytes that are free again."""
     freed = 0
     for folder in sorted(home.trash.glob(f"*{PURGING}")):
-        freed += disk_bytes(folder)
-        shutil.rmtree(folder)
-        truth = home.evaluation / f"{folder.name.removesuffix(PURGING)}.npz"
-        freed += disk_bytes(truth)
+        episode_id = folder.name.removesuffix(PURGING)
+        truth = home.evaluation / f"{episode_id}.npz"
+        freed += disk_bytes(truth) + disk_bytes(folder)
         truth.unlink(missing_ok=True)
+        shutil.rmtree(folder)  # last, so that who dies here does all of it again
     return freed
 
 

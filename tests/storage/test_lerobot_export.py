@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from storage.edits import change_manifest
 from storage.episode import Episode, EpisodeWriter, StoreSettings
 from storage.interop import detect, import_takes
 from storage.layout import Home
@@ -95,6 +96,16 @@ def test_the_meta_data_is_what_version_2_1_says(home: Home, tmp_path: Path) -> N
 def test_rows_before_every_stream_began_are_dropped(home: Home, tmp_path: Path) -> None:
     report = export_lerobot(home, [record(home, 1, late_state_s=0.45)], tmp_path / "set")
     assert report.frames == 15
+
+
+def test_rows_outside_the_trim_marks_are_left_out(home: Home, tmp_path: Path) -> None:
+    whole, trimmed = record(home, 0), record(home, 1)
+    change_manifest(home.sealed(trimmed), extra={"trim": {"start_ns": 500_000_000, "end_ns": 1_000_000_000}})
+    assert export_lerobot(home, [whole, trimmed], tmp_path / "set").frames == 20 + 6
+    tables = [pq.read_table(path) for path in sorted((tmp_path / "set").rglob("episode_*.parquet"))]
+    with Episode.open(home, trimmed) as take:
+        expected = take.vectors("action")[take.row_index("action")[5:11]]
+    assert np.array_equal(np.stack(tables[1]["action"].to_numpy()), expected)
 
 
 def test_takes_that_do_not_fit_together_leave_nothing_behind(home: Home, tmp_path: Path) -> None:

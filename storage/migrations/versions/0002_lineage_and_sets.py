@@ -11,7 +11,7 @@ revision = "0002"
 down_revision = "0001"
 
 _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_KEYS = ("task_key", "operator_key", "scene_key", "station_key", "words_key")
+_KEYS = ("task_key", "operator_key", "scene_key", "station_key", "words_key", "tags_key", "flags_key")
 _PAGE = ["trashed", "id", "kind", "outcome", "rate_ok", "duration_s", "started_at", "quality_version", *_KEYS]
 _OLD_INDEXES = ("kind", "outcome", "started_at", "task", "trashed")
 
@@ -55,7 +55,7 @@ def downgrade() -> None:
 
 _NAMES = ("tasks", "operators", "scenes", "stations", "words")
 _CHILDREN_FIRST = (
-    *("take_tags", "take_flags", "take_devices", "rollouts", "collection_takes", "run_takes", "model_takes"),
+    *("tag_sets", "flag_sets", "take_devices", "rollouts", "collection_takes", "run_takes", "model_takes"),
     *("model_links", "calibrations", "devices", "collections", "runs", "models", "events"),
     *_NAMES,
 )
@@ -111,8 +111,8 @@ def _make_tables() -> None:
         _long("words"),
         keys=["id"],
     )
-    _of_takes("take_tags", _text("tag", 64), keys=["tag"])
-    _of_takes("take_flags", _text("flag", 64), keys=["flag"])
+    _table("tag_sets", _own_key(), _text("tag", 64), keys=["key", "tag"])
+    _table("flag_sets", _own_key(), _text("flag", 64), keys=["key", "flag"])
     _of_takes("rollouts", _text("model_id", 64), keys=[])
     _of_takes(
         "take_devices",
@@ -134,8 +134,6 @@ def _make_tables() -> None:
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], ondelete="CASCADE"),
         keys=["model_id", "role"],
     )
-    _index("take_tags", "ix_take_tags_tag", "tag", "episode_id")
-    _index("take_flags", "ix_take_flags_flag", "flag", "episode_id")
     _index("take_devices", "ix_take_devices_device", "device_key", "calibration_key", "episode_id")
     _index("rollouts", "ix_rollouts_model", "model_id", "episode_id")
     _index("collection_takes", "ix_collection_takes_episode", "episode_id", "collection_id")
@@ -205,6 +203,8 @@ def _fill(connection: sa.Connection) -> None:
     if changes:
         values = {f"{name}_key": sa.bindparam(f"new_{name}") for name in (*names, "words")}
         connection.execute(sa.update(episodes).where(episodes.c.id == sa.bindparam("which")).values(values), changes)
+    # Nobody has tagged or assessed anything yet; what came otherwise is learnt when the manifests are read again.
+    connection.execute(sa.update(episodes).values(tags_key=_key(""), flags_key=_key("")))
     for name, keys in found.items():
         if keys:
             table = sa.table(name, sa.column("key"), sa.column("name"))
