@@ -84,6 +84,14 @@ class UpkeepProgressed:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """A process (or thread) of the station has ended though nobody asked it to; ``failure`` is what it said last."""
+
+    name: str
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """Something went wrong outside a direct request; shown and logged."""
 

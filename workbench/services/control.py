@@ -99,8 +99,10 @@ class Control:
             "drive": self.drive,
             "operate": self.operate,
             "operated": self.operated,
+            "facts": self.facts,
             "set_keys": self.set_keys,
             "hold": driver.hold,
+            "fail": driver.fail,
             "park": driver.park,
             "stop_arm": self.stop_arm,
             "clear_stop": self.clear_stop,
@@ -110,7 +112,7 @@ class Control:
 
     def stop_arm(self, reason: str) -> None:
         """Stop now, until a person clears it, whatever is restarted meanwhile."""
-        self._driver.stop(reason, latched=True)
+        self._driver.stop(reason, latched=True, by_person=True)
         self.write_stops()
 
     def clear_stop(self, operator: str = "") -> None:
@@ -159,6 +161,10 @@ class Control:
     def operated(self) -> bool:
         """True once a device that knows its end (the scripted operator) has finished."""
         return bool(getattr(self._teleop, "done", False))
+
+    def facts(self) -> dict[str, Any]:
+        """What the device in use, or used last, says about its progress; {} for most."""
+        return dict(getattr(self._teleop, "facts", {}))
 
     def set_keys(self, keys: frozenset[str]) -> None:
         """Keys held down in the window, for the keyboard device; other devices ignore them."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from hardware.braking import knows_body
 from hardware.contact import ContactWatch
 from hardware.safety import GuardMemory, GuardReason, Verdict, guard, needs_body
 from hardware.teleop import Teleop
-from workbench.core.chunks import PLAYED, Blend, played_spec
+from workbench.core.chunks import PLAYED, Blend
 from workbench.core.clock import Clock
 from workbench.core.errors import DeviceError, StateError, WorkbenchError
 from workbench.core.events import DriverChanged, StopCleared
@@ -27,62 +26,19 @@ from workbench.core.types import (
     ArmState,
     Authority,
     Pose,
-    StreamSpec,
-    arm_axes,
     arm_vector,
 )
+from workbench.services.driver_status import DriverStatus, arm_streams
 from workbench.services.inference import ChunkPlayer, Playback, pose_target
 from workbench.services.moves import finite, turned
 
+__all__ = ["Driver", "DriverStatus", "arm_streams"]
 PARK_SPEED_RAD_S = 0.6
 CONTACT_RAD, CONTACT_TICKS, ARM_LAG_S = 0.04, 8, 0.2  # on the way home; see ContactWatch
 HOME_RAD = 0.02
 FIRST_CHUNK_S = 5.0
 PICTURE_AGE_S = 0.5
 HEARTBEAT_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class DriverStatus:
-    """The driver now.
-
-    Attributes:
-        reason: why it is in this state, in words.
-        guard_reasons: what the guard changed in the last tick.
-        lateness_p99_ms: how late the tick is, 99th percentile of the last ticks.
-        timing: see ``Control.timing``.
-        device: what the teleoperation device says: what to do now, or why nothing moves.
-        latched: the stop is kept on disk and outlives the program.
-        latency_ms: the policy's last inference time; chunk_age_ms: age of the observation being acted on.
-        limits: the guard's limits by name, empty when the station has none.
-        playing: what is executed now (``chunks.Played``), ticks without an action, and what became of every chunk.
-        success: what the simulated station's success predicate said last, None when unknown.
-    """
-
-    state: str
-    reason: str = ""
-    authority: str = Authority.NOBODY
-    model_id: str = ""
-    task: str = ""
-    guard_reasons: tuple[str, ...] = ()
-    lateness_p99_ms: float = 0.0
-    timing: dict[str, Any] = field(default_factory=dict)
-    device: str = ""
-    latched: bool = False
-    latency_ms: float = 0.0
-    chunk_age_ms: float = 0.0
-    limits: dict[str, object] = field(default_factory=dict)
-    playing: dict[str, Any] = field(default_factory=dict)
-    success: bool | None = None
-
-
-def arm_streams(joints: int, rate_hz: float) -> tuple[StreamSpec, ...]:
-    """The streams a driver writes once per tick."""
-    axes = arm_axes(joints)
-    names = ("observation.state", "action.wanted", "action.allowed", "action")
-    vectors = tuple(StreamSpec(name, (len(axes),), "float32", "SI", rate_hz, axes) for name in names)
-    flags = tuple(StreamSpec(name, (1,), "float32", "", rate_hz, (name,)) for name in ("authority", "guard"))
-    return (*vectors, *flags, played_spec(rate_hz))
 
 
 class Driver:
@@ -120,7 +76,7 @@ class Driver:
         self._teleop: Teleop | None = None
         self._target: NDArray[np.float64] | None = None
         self._memory: GuardMemory | None = None
-        self._reason = ""
+        self._reason = self._fault = ""
         self._since_ns = 0
         self._reasons: tuple[str, ...] = ()
         self._beat_ns: int | None = None
@@ -166,6 +122,17 @@ class Driver:
             if self.state in (DriverState.DRIVING, DriverState.CORRECTING):
                 self._to(DriverState.HOLDING, reason)
 
+    def fail(self, reason: str) -> None:
+        """Something that a policy's drive needs has gone: hold. An operator who drives is left alone."""
+        with self._lock:
+            if self.state is DriverState.DRIVING:
+                self._give_up(reason)
+
+    def _give_up(self, reason: str) -> None:
+        """Hold for a reason that is no person's wish."""
+        self.hold(reason)
+        self._fault = reason if self.state is DriverState.HOLDING else ""
+
     def park(self) -> None:
         """Hold if needed, then go home slowly through the guard and stay; whatever is in the way stops the arm."""
         with self._lock:
@@ -175,12 +142,13 @@ class Driver:
                 self._homing = True
                 self._contact.begin()
 
-    def stop(self, reason: str, *, latched: bool = False) -> None:
+    def stop(self, reason: str, *, latched: bool = False, by_person: bool = False) -> None:
         """Stop now; only a person leaves this state, by ``clear_stop``. ``latched``: a restart shall not leave it."""
         with self._lock:
             self._latched = self._latched or latched
             if self.state is not DriverState.STOPPED:
                 self._to(DriverState.STOPPED, reason)
+                self._fault = "" if by_person else reason
 
     def clear_stop(self, operator: str = "") -> None:
         """A person's word that the reason of the stop is gone. The arm stays where it is until it is told to move."""
@@ -217,6 +185,7 @@ class Driver:
         values: dict[str, object] = {
             "state": self.state,
             "reason": self._reason,
+            "fault": self._fault,
             "authority": self._authority(),
             "model_id": chunk.policy_id if chunk else "",
             "guard_reasons": self._reasons,
@@ -276,7 +245,7 @@ class Driver:
             self._homing, self._reason = False, f"stopped on the way home: {next(iter(blind))}"
             self._publish(DriverChanged(self.state, self._reason))
         elif blind:
-            self.hold(next(iter(blind)))
+            self._give_up(next(iter(blind)))
 
     def _decide(self, state: ArmState, now_ns: int) -> ArmCommand | None:
         """The joint target that whoever has authority wants, or None for hold."""
@@ -304,7 +273,7 @@ class Driver:
         if target is None and not waiting and not problem:
             problem = "the policy's last plan has run out"
         if problem:
-            self.hold(problem)
+            self._give_up(problem)
             return None
         return self._joint_command(target, state, now_ns) if target is not None else None
 
@@ -312,7 +281,7 @@ class Driver:
         """The operator's wish, or None when the hand lets go: the guard brakes, and nothing is caught up later."""
         problem = self._nobody_watches(now_ns)
         if problem:
-            self.hold(problem)
+            self._give_up(problem)
             return None
         action = self._teleop.read(state, now_ns, self._period_s) if self._teleop else None
         if self._target is None or action is None or not (action.engaged and finite(action)):
@@ -397,7 +366,7 @@ class Driver:
     def _to(self, state: DriverState, reason: str) -> None:
         with self._lock:
             self._machine.to(state)
-            self._reason, self._since_ns = reason, self._clock.now_ns()
+            self._reason, self._fault, self._since_ns = reason, "", self._clock.now_ns()
             self._player.reset(self._since_ns)
             self._homing = self._arrived = False
             if state is not DriverState.CORRECTING:

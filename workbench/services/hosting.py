@@ -24,7 +24,7 @@ from typing import Any
 
 from workbench.core.bus import Bus
 from workbench.core.errors import WorkbenchError
-from workbench.core.events import Failed
+from workbench.core.events import ChildEnded, Failed
 from workbench.core.link import Link
 
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Child:
         self._answers: dict[int, tuple[str, Any]] = {}
         self._arrived = threading.Condition()
         self._next = 0
-        self._gone = False
+        self._gone = self._dismissed = False
         self._failure = ""
         self._reader = threading.Thread(target=self._read, name=f"{name}-reader", daemon=True)
         self._reader.start()
@@ -99,6 +99,7 @@ class Child:
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Ask the child to end, wait, then insist."""
+        self._dismissed = True
         with contextlib.suppress(OSError):  # already gone is what we want
             self._connection.send(("stop", 0, {}))
         self._runner.join(timeout_s)
@@ -128,6 +129,8 @@ class Child:
         with self._arrived:
             self._gone = True
             self._arrived.notify_all()
+        if not self._dismissed:
+            self._bus.publish(ChildEnded(self.name, self._failure))
 
 
 class Host:

@@ -20,12 +20,14 @@ from storage.layout import Home
 from workbench.core.bus import Bus, Subscription
 from workbench.core.chunks import PLAYED, chunk_spec
 from workbench.core.errors import StateError, WorkbenchError
-from workbench.core.events import Failed, TakeJudged, TrialScored
+from workbench.core.events import ChildEnded, Failed, TakeJudged, TrialScored
 from workbench.core.files import new_id
 from workbench.core.ring import Ring, runtime_directory, sweep_runtime_directory
 from workbench.core.types import EpisodeKind, Frame, Outcome, StreamSpec
+from workbench.services.background import Background
 from workbench.services.capture import CameraStatus, ring_path
 from workbench.services.driver import DriverStatus
+from workbench.services.ending import DONE, Ending
 from workbench.services.home_lock import HomeLock
 from workbench.services.hosting import Child, Host
 from workbench.services.recorder import RecorderStatus
@@ -69,12 +71,12 @@ class Station:
         self._chunks: Ring | None = None
         self._world: RemoteStation | None = None
         self._policy = ("", "rf")
-        self._task = ""
+        self._task, self._over = "", True
         self._success: bool | None = None
         self._snapshot = StationStatus((), RecorderStatus("idle"), DriverStatus("parked"), settings.simulated, 0)
         self._closing = threading.Event()
-        self._background: list[threading.Thread] = []
-        self._judging: Subscription | None = None
+        self._background = Background(self.bus, self._closing)
+        self._listening: list[Subscription] = []
         self._requests = threading.RLock()
         self._lock = HomeLock(self.home.path)
 
@@ -88,19 +90,17 @@ class Station:
         except BaseException:
             self.close()
             raise
-        self._judging = self.bus.subscribe(TakeJudged, self._judged)
-        self._in_background(self._watch, "station-watch")
-        self._in_background(lambda: recover(self.home, self.bus), "station-doctor")
+        self._listening.append(self.bus.subscribe(TakeJudged, self._judged))
+        self._listening.append(self.bus.subscribe(ChildEnded, self._child_ended))
+        self._background.run(self._watch, "station-watch")
+        self._background.run(lambda: recover(self.home, self.bus), "station-doctor")
 
     def close(self) -> None:
         """Hold the arm, seal a take in progress, end every process. Safe to call twice."""
         self._closing.set()
-        if self._judging is not None:
-            self._judging.close()
-        for thread in self._background:
-            if thread is not threading.current_thread():
-                thread.join(10)
-        self._background.clear()
+        while self._listening:
+            self._listening.pop().close()
+        self._background.join()
         if self._world is not None:
             self._world.close()
         self._host.close()
@@ -159,9 +159,9 @@ class Station:
         )
         return episode_id
 
-    def stop_take(self, outcome: Outcome = Outcome.UNLABELLED) -> str:
-        """Seal the take in progress; returns its id."""
-        episode_id: str = self._child("capture").call("stop_take", outcome=str(outcome))
+    def stop_take(self, outcome: Outcome = Outcome.UNLABELLED, extra: dict[str, Any] | None = None) -> str:
+        """Seal the take in progress, with more to be kept in its manifest; returns its id."""
+        episode_id: str = self._child("capture").call("stop_take", outcome=str(outcome), extra=extra)
         return episode_id
 
     def discard_take(self) -> None:
@@ -189,7 +189,7 @@ class Station:
         self._simulation()
         self.settings.instruction(task)
         work = self._play_hand if kind is EpisodeKind.HUMAN else self._play_operator
-        self._in_background(lambda: work(task), "station-play")
+        self._background.run(lambda: work(task), "station-play")
 
     def reset_scene(self, task: str, actor: str = "robot") -> None:
         """Simulated station: place the objects anew for a task; the arm is home afterwards."""
@@ -205,7 +205,7 @@ class Station:
         folder = self.home.models / model_id
         if not (folder / "model.json").exists():
             raise WorkbenchError(f"there is no model '{model_id}'", "List them with `python main.py models list`")
-        if self._policy == (model_id, head) and "policy" in self._children:
+        if self._policy == (model_id, head) and "policy" in self._children and self._child("policy").alive:
             return
         old = self._children.pop("policy", None)
         if old is not None:
@@ -235,21 +235,24 @@ class Station:
         policy.call("set_task", instruction=instruction, timeout_s=60)
         policy.call("start", timeout_s=60)
         self._ready()
-        self._task, self._success = task, None
+        self._task, self._success, self._over = task, None, False
         if record:
             self.start_take(task, EpisodeKind.ROLLOUT, {"model": self._policy[0], "head": self._policy[1]})
         self._child("arm").call("drive", chunks=str(self._chunks.path), policy_id=self._policy[0])
-        self._in_background(self._supervise, "station-drive")
+        self._background.run(self._supervise, "station-drive")
 
     def hold(self) -> None:
         """Stay where it is."""
         self._child("arm").call("hold", reason="the operator asked for it")
 
     def resume(self) -> None:
-        """From ``holding``: let the policy drive on, from fresh observations only."""
+        """From ``holding``: drive on, from fresh observations only; a new attempt if the last is over."""
         if self._chunks is None:
             raise StateError("no policy is loaded", "Choose a model first")
-        self._child("arm").call("drive", chunks=str(self._chunks.path), policy_id=self._policy[0])
+        if self._over and self._task:
+            self.drive(self._task)
+        else:
+            self._child("arm").call("drive", chunks=str(self._chunks.path), policy_id=self._policy[0])
 
     def park(self) -> None:
         """Go home slowly and stay."""
@@ -333,25 +336,36 @@ class Station:
 
     def _supervise(self) -> None:
         """During a drive: ask the simulated station for success; seal the take when the drive is over."""
-        while not self._drive_is_over():
+        ending = Ending()
+        while not (why := self._drive_is_over(ending)):
             if self._closing.wait(0.1):
                 return
+        self._over = True
         with contextlib.suppress(WorkbenchError):  # a policy that has died is said by the watch; the take is sealed
             self._child("policy").call("pause")
         if self._recording():
-            outcome = Outcome.SUCCESS if self._success else Outcome.FAILURE
-            episode_id = self.stop_take(outcome)
-            self.bus.publish(TrialScored(self._task, bool(self._success), episode_id))
+            judged = Outcome.SUCCESS if self._success else Outcome.FAILURE
+            episode_id = self.stop_take(Outcome.UNLABELLED if ending.faulted else judged, {"ended_by": why})
+            if not ending.faulted:
+                self.bus.publish(TrialScored(self._task, bool(self._success), episode_id))
 
-    def _drive_is_over(self) -> bool:
-        """True on success, park or stop, and when arm or world have died (the watch says why)."""
+    def _drive_is_over(self, ending: Ending) -> str:
+        """Why: success, park, stop, a fault, or that arm or world have died; "" while the drive goes on."""
         try:
             if self.settings.simulated and self._simulation().succeeded(self._task):
                 self._success = True
-                self._child("arm").call("hold", reason="the task is done")
-            return bool(self._success) or self._child("arm").call("status").state in ("parked", "stopped")
-        except WorkbenchError:
-            return True
+                self._child("arm").call("hold", reason=DONE)
+            return ending.look(self._child("arm").call("status"), bool(self._success), time.monotonic())
+        except WorkbenchError as error:
+            ending.faulted = True
+            return error.what
+
+    def _child_ended(self, event: ChildEnded) -> None:
+        """Tell the arm at once, in the thread that noticed: it holds before the last plan has run out."""
+        if event.name not in ("policy", "capture") or self._closing.is_set():
+            return
+        with contextlib.suppress(WorkbenchError):  # an arm that has ended too holds by itself
+            self._child("arm").call("fail", reason=f"the {event.name} process has ended", timeout_s=5)
 
     def _recording(self) -> bool:
         _, recorder = self._child("capture").call("status")
@@ -364,19 +378,7 @@ class Station:
             if self._recording():
                 self.stop_take(Outcome(event.outcome))
 
-        self._in_background(seal, "station-judged")
-
-    def _in_background(self, work: Callable[[], None], name: str) -> None:
-        def run() -> None:
-            try:
-                work()
-            except WorkbenchError as error:
-                if not self._closing.is_set():
-                    self.bus.publish(Failed(name, str(error)))
-
-        thread = threading.Thread(target=run, name=name, daemon=True)
-        self._background = [old for old in self._background if old.is_alive()] + [thread]
-        thread.start()
+        self._background.run(seal, "station-judged")
 
     def _ready(self) -> None:
         arm = self._child("arm")
