@@ -1,0 +1,114 @@
+"""A policy at the arm of a station: loading it, driving, holding, ending an attempt and keeping it as a take."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import time
+
+from workbench.core.chunks import chunk_spec
+from workbench.core.errors import StateError, WorkbenchError
+from workbench.core.events import TrialScored
+from workbench.core.files import new_id
+from workbench.core.ring import Ring
+from workbench.core.types import EpisodeKind, Outcome
+from workbench.services.capture import ring_path
+from workbench.services.ending import DONE, Ending
+from workbench.services.station_core import StationCore
+from workbench.services.station_parts import chunk_steps
+
+
+class DrivingStation(StationCore):
+    """A station whose arm may be driven by a policy under a person's eyes."""
+
+    def load_policy(self, model_id: str, head: str = "rf") -> None:
+        """Start the policy process for a model; it warms up while the arm waits."""
+        folder = self.home.models / model_id
+        if not (folder / "model.json").exists():
+            raise WorkbenchError(f"there is no model '{model_id}'", "List them with `python main.py models list`")
+        if self._policy == (model_id, head) and "policy" in self._children and self._child("policy").alive:
+            return
+        old = self._children.pop("policy", None)
+        if old is not None:
+            self.hold()
+            old.stop()
+        if self._chunks is not None:
+            self._chunks.close()
+        path = ring_path(self._folder, f"policy.{new_id()[-6:]}")
+        self._chunks = Ring.create(path, chunk_spec(chunk_steps(self.home, model_id)))
+        rings = {name: str(ring.path) for name, ring in self._rings.items()}
+        self._start_child(
+            "policy",
+            "models.policy_worker:main",
+            folder=str(folder),
+            rings=rings,
+            chunks=str(self._chunks.path),
+            head=head,
+        )
+        self._policy = (model_id, head)
+
+    def drive(self, task: str, *, record: bool = True) -> None:
+        """Let the loaded policy do a task, recorded as a rollout, until success, hold, park or stop."""
+        if self._chunks is None:
+            raise StateError("no policy is loaded", "Choose a model first")
+        instruction = self.settings.instruction(task)
+        policy = self._child("policy")
+        policy.call("set_task", instruction=instruction, timeout_s=60)
+        policy.call("start", timeout_s=60)
+        self._ready()
+        self._task, self._success, self._over = task, None, False
+        if record:
+            self.start_take(task, EpisodeKind.ROLLOUT, {"model": self._policy[0], "head": self._policy[1]})
+        self._child("arm").call("drive", chunks=str(self._chunks.path), policy_id=self._policy[0])
+        self._background.run(self._supervise, "station-drive")
+
+    def hold(self) -> None:
+        """Stay where it is."""
+        self._child("arm").call("hold", reason="the operator asked for it")
+
+    def resume(self) -> None:
+        """From ``holding``: drive on, from fresh observations only; a new attempt if the last is over."""
+        if self._chunks is None:
+            raise StateError("no policy is loaded", "Choose a model first")
+        if self._over and self._task:
+            self.drive(self._task)
+        else:
+            self._child("arm").call("drive", chunks=str(self._chunks.path), policy_id=self._policy[0])
+
+    def park(self) -> None:
+        """Go home slowly and stay."""
+        self._child("arm").call("park")
+
+    def stop(self) -> None:
+        """Stop now; leaves only by ``clear_stop``."""
+        self._child("arm").call("stop_arm", reason="the operator pressed stop")
+
+    def clear_stop(self, operator: str = "") -> None:
+        """A person's word that it is safe again; without a name, the station's operator or this computer's user."""
+        self._child("arm").call("clear_stop", operator=operator or self.settings.operator or getpass.getuser())
+
+    def _supervise(self) -> None:
+        """During a drive: ask the simulated station for success; seal the take when the drive is over."""
+        ending = Ending()
+        while not (why := self._drive_is_over(ending)):
+            if self._closing.wait(0.1):
+                return
+        self._over = True
+        with contextlib.suppress(WorkbenchError):  # a policy that has died is said by the watch; the take is sealed
+            self._child("policy").call("pause")
+        if self._recording():
+            judged = Outcome.SUCCESS if self._success else Outcome.FAILURE
+            episode_id = self.stop_take(Outcome.UNLABELLED if ending.faulted else judged, {"ended_by": why})
+            if not ending.faulted:
+                self.bus.publish(TrialScored(self._task, bool(self._success), episode_id))
+
+    def _drive_is_over(self, ending: Ending) -> str:
+        """Why: success, park, stop, a fault, or that arm or world have died; "" while the drive goes on."""
+        try:
+            if self.settings.simulated and self._simulation().succeeded(self._task):
+                self._success = True
+                self._child("arm").call("hold", reason=DONE)
+            return ending.look(self._child("arm").call("status"), bool(self._success), time.monotonic())
+        except WorkbenchError as error:
+            ending.faulted = True
+            return error.what
