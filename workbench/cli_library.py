@@ -10,11 +10,12 @@ from typing import Any
 from storage.layout import Home
 from workbench import cli_upkeep
 from workbench.cli_output import Output
-from workbench.cli_verbs import Verb, no_arguments, positive
+from workbench.cli_verbs import Verb, positive
 from workbench.services.catalogue_care import examine_catalogue
 from workbench.services.devices import examine_all, list_devices
 from workbench.services.library import Library
-from workbench.services.settings import load_settings
+from workbench.services.settings import FILE_NAME, load_settings
+from workbench.services.station_setup import Proposal, propose, write
 
 
 def _import_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,11 +33,31 @@ def _import(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     return {"episodes": report.ids, "known": report.known, "skipped": [list(pair) for pair in report.skipped]}
 
 
+def _devices_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--propose", action="store_true", help="show a station.toml made of what is attached")
+    parser.add_argument("--write", action="store_true", help="write that station.toml; the old one is kept beside it")
+
+
 def _devices(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
-    found = list_devices(load_settings(_home(options))).to_json()
+    settings = load_settings(_home(options))
+    listed = list_devices(settings)
+    if options.propose or options.write:
+        return {**listed.to_json(), **_set_up(_home(options), propose(settings, listed), options.write, output)}
+    found = listed.to_json()
     rows = [(noun, d["kind"], d["id"], d["status"], d["reason"]) for noun, group in found.items() for d in group]
     output.table("", ("sort", "kind", "id", "status", "why"), rows)
     return found
+
+
+def _set_up(home: Path, proposal: Proposal, agreed: bool, output: Output) -> dict[str, Any]:
+    """Show the proposed settings, or write them."""
+    kept = write(home, proposal) if agreed else None
+    output.say(f"written to {home / FILE_NAME}" if agreed else proposal.text)
+    if kept is not None:
+        output.say(f"the settings before are kept in {kept.name}")
+    for note in proposal.notes:
+        output.say(note)
+    return {"proposal": proposal.text, "notes": list(proposal.notes), "changed": proposal.changed, "written": agreed}
 
 
 def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,5 +86,5 @@ def _home(options: argparse.Namespace) -> Path:
 
 
 IMPORT = Verb(_import_arguments, _import)
-DEVICES = Verb(no_arguments, _devices)
+DEVICES = Verb(_devices_arguments, _devices)
 DOCTOR = Verb(_doctor_arguments, _doctor)
