@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import normalize, text
+from models.backbone import Seen
 from models.policy_model import PolicyModel, load_policy_model
+from models.rtc import Committed, draw_following, soft_mask
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.core.types import POSE_AXES, ActionChunk
 
@@ -75,13 +77,33 @@ class Policy:
 
         Raises WorkbenchError if a camera, a pose axis or the head is missing, or if a number is not finite.
         """
+        pose0 = pose_of(state, axes)
+        return self.plan(pictures, pose0, instruction, t_observed_ns, head=head, euler_steps=euler_steps)
+
+    def plan(
+        self,
+        pictures: Mapping[str, NDArray[np.uint8]],
+        pose0: NDArray[np.float64],
+        instruction: str,
+        t_observed_ns: int,
+        *,
+        head: str = "rf",
+        euler_steps: int | None = None,
+        committed: Committed | None = None,
+    ) -> ActionChunk:
+        """``act`` from a pose (8,), and if ``committed`` is given as the continuation of that plan (flow head only)."""
         begun = time.perf_counter()
         if head not in self.heads:
             raise NotFoundError.of("head of this model", head, self.heads)
-        pose0 = pose_of(state, axes)
+        committed = committed if head == "rf" and committed is not None and len(committed.targets) else None
         with torch.inference_mode():
             features, network_state = self.observe(pictures, pose0)
-            normalised = self._chunk(features, network_state, self._understand(instruction), head, euler_steps)
+            said = self._understand(instruction)
+            seen = self.model.ntp.see(features, network_state, said, torch.ones(1, dtype=torch.bool))
+            if committed is None:
+                normalised = self._chunk(seen, head, euler_steps)
+            else:
+                normalised = self._continued(seen, pose0, committed, euler_steps)
         actions = self.model.scaler.invert(normalised[0].numpy())
         if self.model.binary_gripper:
             # Half-open commands were never shown; following one would lead to states that were never seen either.
@@ -92,7 +114,8 @@ class Policy:
                 f"the policy {self.policy_id} gave numbers that are not finite", "Choose another model"
             )
         latency_ms = 1000.0 * (time.perf_counter() - begun)
-        return ActionChunk(t_observed_ns, self.step_s, targets, self.policy_id, latency_ms)
+        follows = committed.chunk if committed is not None else -1
+        return ActionChunk(t_observed_ns, self.step_s, targets, self.policy_id, latency_ms, follows=follows)
 
     def observe(self, pictures: Mapping[str, NDArray[np.uint8]], pose0: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
         """Features (1, C, K, F) and state (1, S), equal to a training row of the same instant."""
@@ -102,13 +125,28 @@ class Policy:
         features = np.stack([self.model.encoder.encode(pictures[name]) for name in self.cameras])
         return torch.from_numpy(features)[None], torch.from_numpy(normalize.state_vector(pose0))[None]
 
-    def _chunk(self, features: Tensor, state: Tensor, said: Tensor, head: str, euler_steps: int | None) -> Tensor:
+    def _chunk(self, seen: Seen, head: str, euler_steps: int | None) -> Tensor:
         """Normalised actions (1, H, A)."""
         model = self.model
-        seen = model.ntp.see(features, state, said, torch.ones(1, dtype=torch.bool))
         if head == "ntp" or model.rf is None:
             return model.codec.net.decode(model.ntp.head.greedy(seen.feature_BD))
         return model.rf.flow.draw(seen, self._noise, euler_steps or model.euler_steps)
+
+    def _continued(
+        self, seen: Seen, pose0: NDArray[np.float64], committed: Committed, euler_steps: int | None
+    ) -> Tensor:
+        """Normalised actions (1, H, A) of the flow head that go on from the running plan."""
+        model = self.model
+        if model.rf is None:
+            raise NotFoundError.of("head of this model", "rf", self.heads)
+        horizon = self._noise.shape[1]
+        overlap = min(len(committed.targets), horizon)
+        # Past the running plan's end the weights are 0; its last target only fills the rows.
+        filled = committed.targets[np.minimum(np.arange(horizon), overlap - 1)]
+        running = self.model.scaler.normalise(normalize.chunk_actions(pose0, filled))
+        weights = torch.from_numpy(soft_mask(horizon, overlap, committed.frozen))
+        plan = torch.from_numpy(running)[None]
+        return draw_following(model.rf.flow, seen, self._noise, plan, weights, euler_steps or model.euler_steps)
 
     def _understand(self, instruction: str) -> Tensor:
         if instruction != self._said[0]:

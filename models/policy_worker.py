@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +18,46 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.observing import SKEW_S, Follower, Observer
 from models.policy import HEADS, Policy
-from workbench.core.chunks import pack_chunk
+from workbench.core.chunks import PLAYED, Blend, pack_chunk
 from workbench.core.errors import NotFoundError, StateError, WorkbenchError
 from workbench.core.events import Failed
 from workbench.core.link import Link
 from workbench.core.ring import Ring
-from workbench.core.types import POSE_AXES, ActionChunk, Frame
+from workbench.core.types import POSE_AXES, ActionChunk
 
 _WARM_UP = 3
 _STATE = "observation.state"
-_IDLE_S, _POLL_S = 0.2, 0.002
+_IDLE_S, _POLL_S, _RETRY_S = 0.2, 0.002, 0.02
 _WHERE = "policy"
 _log = logging.getLogger(__name__)
 
 
-def main(link: Link, folder: str, rings: Mapping[str, str], chunks: str | None, head: str) -> None:
+def main(
+    link: Link,
+    folder: str,
+    rings: Mapping[str, str],
+    chunks: str | None,
+    head: str,
+    blend: str = Blend.RTC,
+    skew_s: float = SKEW_S,
+) -> None:
     """Serve until the parent says stop or is gone.
 
     Args:
         folder: the model's folder.
-        rings: paths by stream name; needed are the pictures of the policy's cameras and ``observation.state``.
+        rings: paths by stream name; needed are the pictures of the policy's cameras and ``observation.state``; with
+            ``policy.tick`` the policy learns what the arm executes.
         chunks: path of the ring for chunks, or None if the parent only calls ``act``.
         head: ``rf`` or ``ntp``.
+        blend: how successive chunks are joined; ``rtc`` needs the stream ``policy.tick`` and the flow head.
+        skew_s: how far apart pictures and state of one observation may be.
 
     Raises WorkbenchError if the model or a needed stream is missing.
     """
     torch.set_num_threads(1)
-    worker = Worker(Policy.load(Path(folder)), rings, chunks, head)
+    worker = Worker(Policy.load(Path(folder)), rings, chunks, head, Blend(blend), skew_s)
     handlers: dict[str, Callable[..., Any]] = {
         "set_task": worker.set_task,
         "act": worker.act,
@@ -64,7 +77,15 @@ def main(link: Link, folder: str, rings: Mapping[str, str], chunks: str | None, 
 class Worker:
     """A policy at its rings. One thread."""
 
-    def __init__(self, policy: Policy, rings: Mapping[str, str], chunks: str | None, head: str) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        rings: Mapping[str, str],
+        chunks: str | None,
+        head: str,
+        blend: Blend = Blend.RTC,
+        skew_s: float = SKEW_S,
+    ) -> None:
         if head not in HEADS:
             raise NotFoundError.of("policy head", head, HEADS)
         self._policy = policy
@@ -78,12 +99,16 @@ class Worker:
             )
         self._rings = {name: Ring.attach(Path(rings[name])) for name in names}
         self._out = Ring.attach(Path(chunks)) if chunks else None
+        self._eyes = Observer(self._rings, policy.cameras, skew_s)
+        played = Ring.attach(Path(rings[PLAYED])) if PLAYED in rings else None
+        self._arm = Follower(played, policy.step_s, blend)
         self._instruction = ""
         self._running = False
         self._due_s = 0.0
-        self._seen_picture = -1
+        self._seen_ns = 0
         self._failing = False
-        self._written = 0
+        self._made = self._written = 0
+        self._skew_s = 0.0
         self._latencies_ms: deque[float] = deque(maxlen=2000)
         self._warm_up()
 
@@ -91,25 +116,34 @@ class Worker:
         """What to do from now on."""
         if not instruction.strip():
             raise WorkbenchError("the task has no instruction", "Give the task a sentence in the settings")
+        if instruction != self._instruction:
+            self._arm.forget()
         self._instruction = instruction
 
     def act(self, t_observed_ns: int = 0) -> ActionChunk:
-        """One chunk from the newest pictures and state; its time is ``t_observed_ns`` or, if 0, the state's.
+        """One chunk from one instant of all streams; its time is ``t_observed_ns`` or, if 0, that instant.
 
-        Raises WorkbenchError if no task is set, a stream is empty or the policy fails.
+        Raises WorkbenchError if no task is set, a stream is empty, they are too far apart or the policy fails.
         """
         if not self._instruction:
             raise StateError("the policy has no task", "Choose a task first")
-        pictures = {name: self._newest(f"observation.images.{name}").data for name in self._policy.cameras}
-        state = self._newest(_STATE)
-        chunk = self._policy.act(
-            pictures,
-            state.data,
-            self._rings[_STATE].spec.axes,
+        return self._act_on(self._eyes.instant_ns(), t_observed_ns)
+
+    def _act_on(self, instant_ns: int, t_observed_ns: int = 0) -> ActionChunk:
+        epoch, committed = self._arm.committed(instant_ns)
+        seen = self._eyes.observe(instant_ns)
+        self._skew_s = seen.skew_s
+        chunk = self._policy.plan(
+            seen.pictures,
+            seen.pose,
             self._instruction,
-            t_observed_ns or state.t_host_ns,
+            t_observed_ns or instant_ns,
             head=self._head,
+            committed=committed,
         )
+        chunk = replace(chunk, number=self._made, epoch=epoch)
+        self._made += 1
+        self._arm.remember(chunk)
         self._latencies_ms.append(chunk.latency_ms)
         return chunk
 
@@ -136,6 +170,7 @@ class Worker:
             "chunks": self._written,
             "latency_ms_p50": float(np.percentile(spent, 50)) if known else None,
             "latency_ms_p99": float(np.percentile(spent, 99)) if known else None,
+            "skew_ms": 1000.0 * self._skew_s,
         }
 
     def wait_s(self) -> float:
@@ -147,20 +182,23 @@ class Worker:
 
         A failure is returned in words once, then retried quietly: without chunks the driver holds by itself.
         """
-        picture = self._rings[f"observation.images.{self._policy.cameras[0]}"].written
-        if not self._running or self._out is None or time.monotonic() < self._due_s or picture == self._seen_picture:
+        if not self._running or self._out is None or time.monotonic() < self._due_s:
             return ""
-        self._seen_picture = picture
-        self._due_s = max(self._due_s + self._policy.step_s, time.monotonic())
         try:
-            chunk = self.act()
+            instant_ns = self._eyes.instant_ns()
+            if instant_ns <= self._seen_ns or not self._arm.may_ask(instant_ns):
+                return ""
+            self._seen_ns = instant_ns
+            self._due_s = max(self._due_s + self._policy.step_s, time.monotonic())
+            chunk = self._act_on(instant_ns)
         except WorkbenchError as error:
             first, self._failing = not self._failing, True
+            self._due_s = max(self._due_s, time.monotonic() + _RETRY_S)
             _log.warning("no chunk: %s", error)
             return str(error) if first else ""
         self._failing = False
         at = chunk.t_observed_ns
-        self._out.write(pack_chunk(chunk), sequence=self._written, t_device_ns=at, t_host_ns=at)
+        self._out.write(pack_chunk(chunk), sequence=chunk.number, t_device_ns=at, t_host_ns=at)
         self._written += 1
         return ""
 
@@ -169,12 +207,7 @@ class Worker:
         for ring in (*self._rings.values(), self._out):
             if ring is not None:
                 ring.close()
-
-    def _newest(self, stream: str) -> Frame:
-        frame = self._rings[stream].latest()
-        if frame is None:
-            raise WorkbenchError(f"nothing has arrived on {stream} yet", "Check the device")
-        return frame
+        self._arm.close()
 
     def _warm_up(self) -> None:
         """Run on black pictures, so that the first real answer is as fast as the rest."""
