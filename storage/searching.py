@@ -168,7 +168,10 @@ def _page_by_text(
     """How many takes fit and the ids of a page of them; the words are compared only once."""
     fits = matching(wanted, select(EpisodeRow.id)).cte("fits").prefix_with("MATERIALIZED")
     count = select(func.count()).select_from(fits).scalar_subquery()
-    query = ordered(select(count, EpisodeRow.id).join(fits, fits.c.id == EpisodeRow.id), order)
+    if order == "newest":
+        query = select(count, fits.c.id).order_by(fits.c.id.desc())
+    else:
+        query = ordered(select(count, EpisodeRow.id).join(fits, fits.c.id == EpisodeRow.id), order)
     rows = session.execute(query.offset(max(offset, 0)).limit(max(limit, 0))).all()
     if rows:
         return rows[0][0], [row[1] for row in rows]

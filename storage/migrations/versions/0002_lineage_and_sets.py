@@ -113,6 +113,11 @@ def _make_tables() -> None:
     )
     _table("tag_sets", _own_key(), _text("tag", 64), keys=["key", "tag"])
     _table("flag_sets", _own_key(), _text("flag", 64), keys=["key", "flag"])
+    _make_child_tables()
+    _make_indexes()
+
+
+def _make_child_tables() -> None:
     _of_takes("rollouts", _text("model_id", 64), keys=[])
     _of_takes(
         "take_devices",
@@ -134,6 +139,9 @@ def _make_tables() -> None:
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], ondelete="CASCADE"),
         keys=["model_id", "role"],
     )
+
+
+def _make_indexes() -> None:
     _index("take_devices", "ix_take_devices_device", "device_key", "calibration_key", "episode_id")
     _index("rollouts", "ix_rollouts_model", "model_id", "episode_id")
     _index("collection_takes", "ix_collection_takes_episode", "episode_id", "collection_id")
