@@ -279,7 +279,7 @@ class LibraryPage(Page):
     def _ids(self) -> list[str]:
         return [self.model.records[i].id for i in self.table.chosen()]
 
-    def _change(self, work: Callable[[Library, list[str]], None], said: str) -> None:
+    def _change(self, work: Callable[[Library, list[str]], object], said: str) -> None:
         library, ids = self.desk.library, self._ids()
         if library is not None and ids:
             count = "1 take" if len(ids) == 1 else f"{len(ids)} takes"
