@@ -20,9 +20,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hardware.headset.certificate import lan_address
-from hardware.headset.messages import MOST_BYTES, STALE_S, HandMessage, Lateness, RateLimit, parse
+from hardware.headset.messages import MOST_BYTES, STALE_S, HandMessage, Lateness, parse
 from hardware.mailbox import Mailbox
 from workbench.core.errors import DeviceError
+from workbench.core.rate import RateLimit
 
 _log = logging.getLogger(__name__)
 PROTOCOL = "clap-workbench-hand"

@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from websockets.exceptions import InvalidStatus
 
 from hardware.headset.certificate import own_names, tls_context
-from hardware.headset.messages import HandMessage, Lateness, RateLimit, parse
+from hardware.headset.messages import HandMessage, Lateness, parse
 from hardware.headset.server import BURST, BUSY, MESSAGES_PER_S, NONSENSE, TOO_MANY
 from hardware.teleop import TELEOPS, words_of
 from tests.emulators.headset import HeadsetClient, trusting
 from tests.hardware.planar import START_RAD, state
 from workbench.core.errors import DeviceError
+from workbench.core.rate import RateLimit
 
 STATE = state(START_RAD, 0, gripper=0.9)
 PERIOD_S = 0.01
