@@ -28,6 +28,7 @@ from workbench.core.states import DriverState
 from workbench.core.types import ActionChunk
 from workbench.services.capture import ring_path
 from workbench.services.driver import Driver, DriverStatus, arm_streams
+from workbench.services.inference import playback_of
 from workbench.services.settings import Settings
 from workbench.services.stop_log import StopLog
 
@@ -81,6 +82,7 @@ class Control:
             1.0 / settings.control_hz,
             self._happened,
             self._oldest_picture_ns,
+            playback_of(settings.runtime),
         )
         unfinished = stops.open_stop() if stops else None
         if unfinished is not None:

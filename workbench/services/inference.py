@@ -14,6 +14,7 @@ from hardware.arm import Limits
 from workbench.core.chunks import Blend, Played, mix, plan_at
 from workbench.core.types import ActionChunk, Pose
 from workbench.services.plan_time import DelayEstimate, PlanClock
+from workbench.services.settings import RuntimeSettings
 
 __all__ = ["Answer", "Blend", "ChunkPlayer", "Playback", "mix", "pose_target"]
 LEAST_PACE = 0.5
@@ -66,7 +67,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A chunk being executed: plan times of its observation and of its taking over, and where the arm was wanted then."""
+    """A chunk in force: plan times of its observation and of its taking over, and where the arm was wanted then."""
 
     chunk: ActionChunk
     origin: NDArray[np.float64]
@@ -242,6 +243,11 @@ class ChunkPlayer:
 
     def _estimates(self) -> None:
         self._delay, self._span = DelayEstimate(), DelayEstimate()
+
+
+def playback_of(runtime: RuntimeSettings) -> Playback:
+    """What a station's settings say about executing chunks."""
+    return Playback(runtime.blend, runtime.fade_s, runtime.execute_s)
 
 
 def pose_target(pose: Pose, gripper: float) -> NDArray[np.float64]:

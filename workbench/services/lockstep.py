@@ -26,15 +26,18 @@ from hardware.sim.world import World
 from hardware.teleop import TELEOPS
 from storage.evaluation import write_truth
 from storage.layout import Home
+from workbench.core.chunks import PLAYED, Blend
 from workbench.core.clock import LockstepClock
 from workbench.core.errors import WorkbenchError
 from workbench.core.files import new_id
 from workbench.core.ring import Ring, runtime_directory
-from workbench.core.types import ActionChunk, EpisodeKind, Outcome
+from workbench.core.types import EpisodeKind, Outcome
 from workbench.services.capture import Capture, ring_path
 from workbench.services.driver import Driver, arm_streams
 from workbench.services.hosting import Child, Host
+from workbench.services.inference import Playback
 from workbench.services.settings import CameraSettings, RecordSettings, Settings, simulated_settings
+from workbench.services.slow_policy import SlowPolicy
 
 _START_NS = 1_000_000_000
 _STALL_S = 60.0
@@ -48,6 +51,8 @@ class LockstepSettings:
         camera_hz: exposures per simulated second; also the rate of the takes' rows.
         control_hz: control ticks per simulated second.
         execute_s: simulated seconds of a policy's chunk that are executed before it is asked again.
+        latency_s: simulated seconds from the observation until the arm has the chunk; meanwhile nothing else is asked.
+        blend: how successive chunks are joined.
         depth: record the front camera's depth too.
     """
 
@@ -58,6 +63,8 @@ class LockstepSettings:
     depth: bool = True
     max_s: float = 14.0
     execute_s: float = 0.2
+    latency_s: float = 0.0
+    blend: Blend = Blend.FADE
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,23 +186,12 @@ class LockstepSession:
         policy.call("set_task", instruction=TASKS[job.task].instruction)
         driver = self._begin(job, actor="robot")
         self._start_take(job, EpisodeKind.ROLLOUT, list(self._rings))
-        newest: list[ActionChunk] = []
-        latencies: list[float] = []
-        asked_ns = -(10**18)
-
-        def think() -> None:
-            nonlocal asked_ns
-            if self._clock.now_ns() - asked_ns >= self._settings.execute_s * 1e9 - 1e6:
-                asked_ns = self._clock.now_ns()
-                chunk: ActionChunk = policy.call("act", t_observed_ns=asked_ns, timeout_s=120)
-                latencies.append(chunk.latency_ms)
-                newest[:] = [chunk]
-
-        driver.drive(lambda: newest[0] if newest else None)
-        self._run_ticks(driver, lambda: self._world.succeeded(job.task), think)
+        asking = SlowPolicy(policy, self._clock, self._rings[PLAYED], self._settings)
+        driver.drive(asking.newest)
+        self._run_ticks(driver, lambda: self._world.succeeded(job.task), asking.think)
         success = self._world.succeeded(job.task)
         reason = driver.status().reason
-        latency_ms = sorted(latencies)[len(latencies) // 2] if latencies else 0.0
+        latency_ms = asking.latency_ms()
         extra = {"latency_ms_p50": latency_ms, "ended_by": reason if not success else "success"}
         episode_id = self._capture.stop_take(Outcome.SUCCESS if success else Outcome.FAILURE, extra)
         return TakeResult(job, episode_id, success, 0.0, "" if success else reason, latency_ms)
@@ -210,7 +206,8 @@ class LockstepSession:
         self._world.reset(job.task, job.seed, actor=actor, look=look)
         limits = self._plain.limits.limits() if self._plain.limits else None
         period_s = 1.0 / self._settings.control_hz
-        driver = Driver(self._arm, limits, self._rings, self._clock, period_s)
+        playback = Playback(self._settings.blend, execute_s=self._settings.execute_s)
+        driver = Driver(self._arm, limits, self._rings, self._clock, period_s, playback=playback)
         driver.ready()
         self._expose()
         driver.tick()
@@ -269,10 +266,16 @@ class LockstepSession:
         key = (job.model_id, job.head)
         if key not in self._policies:
             rings = {name: str(ring.path) for camera in self._capture.cameras for name, ring in camera.rings.items()}
-            rings["observation.state"] = str(self._rings["observation.state"].path)
+            rings |= {name: str(self._rings[name].path) for name in ("observation.state", PLAYED)}
             folder = self.home.models / job.model_id
             self._policies[key] = self._host.start(
-                "policy", "models.policy_worker:main", folder=str(folder), rings=rings, chunks=None, head=job.head
+                "policy",
+                "models.policy_worker:main",
+                folder=str(folder),
+                rings=rings,
+                chunks=None,
+                head=job.head,
+                blend=self._settings.blend,
             )
         return self._policies[key]
 

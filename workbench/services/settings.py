@@ -17,6 +17,7 @@ from hardware.arm import Limits
 from hardware.sim.limits import DEFAULT_LIMITS
 from hardware.sim.tasks import TASKS
 from storage.quality_thresholds import Thresholds
+from workbench.core.chunks import Blend
 from workbench.core.errors import NotFoundError, WorkbenchError
 
 FILE_NAME = "station.toml"
@@ -103,6 +104,15 @@ class ArchivePart(_Part):
     after_days: float = Field(default=30.0, ge=0)
 
 
+class RuntimeSettings(_Part):
+    """How a policy's chunks are executed: see ``inference.Playback`` and ``models.observing.Observer``."""
+
+    blend: Blend = Blend.RTC
+    fade_s: float = Field(default=0.2, gt=0, le=1)
+    execute_s: float = Field(default=0.2, gt=0, le=10)
+    skew_s: float = Field(default=0.15, gt=0, le=1)
+
+
 class Settings(_Part):
     """The whole station."""
 
@@ -119,6 +129,7 @@ class Settings(_Part):
     record: RecordSettings = RecordSettings()
     upkeep: UpkeepSettings = UpkeepSettings()
     archive: ArchivePart = ArchivePart()
+    runtime: RuntimeSettings = RuntimeSettings()
     quality: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
 
     @field_validator("quality")

@@ -44,6 +44,8 @@ class DrivingStation(StationCore):
             rings=rings,
             chunks=str(self._chunks.path),
             head=head,
+            blend=self.settings.runtime.blend,
+            skew_s=self.settings.runtime.skew_s,
         )
         self._policy = (model_id, head)
 
