@@ -89,6 +89,12 @@ WRITTEN_AT_RUN_TIME = {
     "rows/",
     "checkpoint/",
     "/dev/shm",
+    "quarantine/",
+    "archiving/",
+    "trash/originals/",
+    "rows/t_host_ns",
+    "rows/index",
+    "rows/age_ns",
 }
 
 
