@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, inspect, text
 
 from storage.catalog import Catalog
 from storage.database import BrokenDatabaseError, open_database
@@ -31,6 +31,21 @@ def _as_0001(path: Path) -> None:
     engine.dispose()
 
 
+def _schema(connection: Connection) -> dict[str, object]:
+    """Columns, keys and indexes by table."""
+    found = inspect(connection)
+    return {
+        name: (
+            [(c["name"], str(c["type"]), c["nullable"], c["default"]) for c in found.get_columns(name)],
+            found.get_pk_constraint(name)["constrained_columns"],
+            sorted((i["name"], i["column_names"]) for i in found.get_indexes(name)),
+            sorted((k["constrained_columns"], k["referred_table"], k["options"]) for k in found.get_foreign_keys(name)),
+            sorted(k["column_names"] for k in found.get_unique_constraints(name)),
+        )
+        for name in sorted(found.get_table_names())
+    }
+
+
 def test_migrations_lead_to_the_tables_and_back(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'a.db'}"
     opened = open_database(url, tmp_path / "lock")
@@ -43,9 +58,17 @@ def test_migrations_lead_to_the_tables_and_back(tmp_path: Path) -> None:
         command.downgrade(config, "base")
     opened.engine.dispose()
     again = open_database(url, tmp_path / "lock")
+    assert again.fresh
     with again.engine.begin() as connection:
         command.check(migration_config(connection))
+        made = _schema(connection)
     again.engine.dispose()
+    other = create_engine(f"sqlite:///{tmp_path / 'b.db'}")
+    with other.begin() as connection:
+        command.upgrade(migration_config(connection), "head")
+        command.check(migration_config(connection))
+        assert _schema(connection) == made, "a new catalogue has the same tables as one that was migrated"
+    other.dispose()
     third = open_database(url, tmp_path / "lock")
     assert not third.fresh
     third.engine.dispose()

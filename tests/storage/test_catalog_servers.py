@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from alembic import command
 from sqlalchemy import create_engine, text
 
 from storage.catalog import Catalog
+from storage.database import open_database
 from storage.edits import change_manifest
 from storage.episode import Episode
 from storage.filters import ORDERS, TakeFilter
 from storage.history import EVENTS
 from storage.layout import Home
 from storage.marks import Trim
+from storage.migrate import migration_config
 from storage.records import ModelEntry, RunEntry
 from tests.storage.catalog_editor import edit_many
 from tests.storage.servers import missing_server, postgres_server
@@ -53,6 +56,12 @@ def url(server: str, home: Home) -> str:
         connection.execute(text(f"CREATE DATABASE {name}"))
     engine.dispose()
     return server.format(database=name)
+
+
+# What says little about the database runs on the server only with the slow tests.
+mostly_sqlite = pytest.mark.parametrize(
+    "server", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
 
 
 def ids(catalog: Catalog, **wanted: object) -> list[str]:
@@ -122,6 +131,7 @@ def test_every_filter_finds_what_it_says(home: Home, url: str) -> None:
             catalog.page(TakeFilter(since="yesterday"))
 
 
+@mostly_sqlite
 def test_a_slow_stream_is_noticed(home: Home, url: str) -> None:
     whole = write_take(home, 1.0)
     with Catalog(home, url) as catalog:
@@ -132,6 +142,7 @@ def test_a_slow_stream_is_noticed(home: Home, url: str) -> None:
         assert ids(catalog, rate_ok=False) == [whole.id]
 
 
+@mostly_sqlite
 def test_what_others_change_on_disk_is_learnt(home: Home, url: str) -> None:
     with Catalog(home, url) as catalog:
         a, b, c = (write_take(home, 0.1) for _ in range(3))
@@ -178,6 +189,7 @@ def test_everything_comes_back_from_disk(home: Home, url: str, request: pytest.F
         assert catalog.rebuild() == 3 and len(catalog.trials()) == 2
 
 
+@mostly_sqlite
 def test_undo_and_redo_walk_back_and_forth(home: Home, url: str) -> None:
     a, b = (write_take(home, 1.0) for _ in range(2))
     with Catalog(home, url) as catalog:
@@ -219,6 +231,7 @@ def test_undo_and_redo_walk_back_and_forth(home: Home, url: str) -> None:
         assert catalog.undo() == "Undone: change of notes"
 
 
+@mostly_sqlite
 def test_an_edit_that_fails_half_way_changes_nothing(home: Home, url: str) -> None:
     a, b = (write_take(home, 0.2) for _ in range(2))
     with Catalog(home, url) as catalog:
@@ -260,6 +273,7 @@ def test_lineage_by_what_is_handed_in(home: Home, url: str) -> None:
             line.takes_of("rf-22")
 
 
+@mostly_sqlite
 def test_models_in_a_circle_end(home: Home, url: str) -> None:
     with Catalog(home, url) as catalog:
         catalog.lineage.enter_model(ModelEntry("a", "rf", bases=(("parent", "b"),)))
@@ -267,6 +281,7 @@ def test_models_in_a_circle_end(home: Home, url: str) -> None:
         assert [model.id for model in catalog.lineage.ancestors("a")] == ["b"]
 
 
+@mostly_sqlite
 def test_purging_frees_the_disk_and_respects_snapshots(home: Home, url: str) -> None:
     kept, gone, used = (write_take(home, 0.5) for _ in range(3))
     (home.evaluation / f"{gone.id}.npz").write_bytes(b"x" * 5000)
@@ -295,6 +310,7 @@ def test_purging_frees_the_disk_and_respects_snapshots(home: Home, url: str) -> 
         assert [trial.episode_id for trial in catalog.trials("m")] == [gone.id]
 
 
+@mostly_sqlite
 def test_a_broken_line_among_the_events_hides_only_itself(home: Home, url: str) -> None:
     with Catalog(home, url) as catalog:
         catalog.log_event("a", "first")
@@ -309,6 +325,7 @@ def test_a_broken_line_among_the_events_hides_only_itself(home: Home, url: str) 
             catalog.log_event("a", "b", "eror")
 
 
+@mostly_sqlite
 def test_snapshots_say_what_changed(home: Home, url: str) -> None:
     same, moved, trimmed, flipped = (write_take(home, 0.5) for _ in range(4))
     with Catalog(home, url) as catalog:
@@ -353,6 +370,7 @@ def test_two_processes_write_at_the_same_time(home: Home, url: str) -> None:
             assert found.manifest == take
 
 
+@mostly_sqlite
 def test_ids_may_be_shortened(home: Home, url: str) -> None:
     a, b = write_take(home, 0.1), write_take(home, 0.1)
     with Catalog(home, url) as catalog:
@@ -370,3 +388,16 @@ def test_a_text_that_postgresql_refuses_is_kept_all_the_same(home: Home, url: st
     with Catalog(home, url) as catalog:
         assert ids(catalog, task="oddtask") == [take.id] and catalog.episode(take.id).tags == ()
         assert np.isfinite(catalog.total_s())
+
+
+def test_the_migrations_lead_to_the_same_tables_on_either_database(url: str, home: Home) -> None:
+    for _ in range(2):
+        opened = open_database(url, home.path / ".catalog.lock")
+        with opened.engine.begin() as connection:
+            config = migration_config(connection)
+            command.check(config)
+            command.downgrade(config, "0001")
+            command.upgrade(config, "head")
+            command.check(config)
+            command.downgrade(config, "base")  # from here the next turn goes through every migration
+        opened.engine.dispose()
