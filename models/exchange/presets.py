@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any
@@ -74,17 +74,44 @@ def layout_of(name: str, changes: Mapping[str, Any]) -> Layout:
     for key, value in changes.items():
         if key not in known:
             raise NotFoundError.of("part of a policy server's layout", key, known)
-        values[key] = _frozen(value)
+        values[key] = _checked(key, value)
+    return replace(LAYOUTS[name], **values)
+
+
+def _checked(key: str, value: Any) -> Any:
+    """A field as the layout keeps it, or WorkbenchError if it is of another kind."""
+    kinds: Mapping[str, Callable[[], Any]] = {
+        "pictures": lambda: tuple((path, _word(camera)) for path, camera in _table(value)),
+        "state": lambda: tuple((path, _words(names)) for path, names in _table(value)),
+        "constants": lambda: _table(value),
+        "actions": lambda: _words(value),
+        "picture_px": lambda: tuple(int(size) for size in value),
+        "scale": lambda: tuple(float(one) for one in (value if isinstance(value, list | tuple) else [value])),
+        "channels_first": lambda: bool(value),
+        "step_s": lambda: float(value),
+    }
     try:
-        return replace(LAYOUTS[name], **values)
+        return kinds.get(key, lambda: _word(value))()
     except (TypeError, ValueError) as error:
-        raise WorkbenchError(f"[policy.keys] is not right ({error})", "See docs/remote.md") from error
+        raise WorkbenchError(f"[policy.keys] {key} is not right ({error})", "See docs/remote.md") from error
 
 
-def _frozen(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return tuple((str(key), _frozen(item)) for key, item in value.items())
-    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+def _table(value: Any) -> tuple[tuple[str, Any], ...]:
+    if not isinstance(value, Mapping):
+        raise TypeError("it must be a table from paths to names")
+    return tuple((_word(path), item) for path, item in value.items())
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError("it must be a list of words")
+    return tuple(map(_word, value))
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"'{value}' is no word")
+    return value
 
 
 def seeing(layout: Layout, cameras: Sequence[str]) -> Layout:

@@ -7,7 +7,7 @@ policy learns from it which actions will be executed anyway while it thinks abou
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,13 @@ class Blend(StrEnum):
     FADE = "fade"
     SWITCH = "switch"
     SYNCHRONOUS = "synchronous"
+
+
+class Withdrawal(IntEnum):
+    """Why a policy takes back what it has sent: the arm must not wait until that has run out."""
+
+    LOST = 1
+    NONSENSE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,11 @@ def pack_chunk(chunk: ActionChunk) -> NDArray[np.float64]:
     """The ring item of a chunk."""
     head = [chunk.latency_ms, chunk.step_s, chunk.epoch, chunk.follows]
     return np.concatenate([head, chunk.targets.reshape(-1)]).astype(np.float64)
+
+
+def pack_withdrawal(why: Withdrawal, steps: int) -> NDArray[np.float64]:
+    """The ring item that takes back all chunks before it: no plan, its step is the reason, negative."""
+    return np.concatenate([[0.0, -float(why), -1.0, -1.0], np.zeros(steps * 8)])
 
 
 def unpack_chunk(frame: Frame, policy_id: str) -> ActionChunk:

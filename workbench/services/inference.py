@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.arm import Limits
-from workbench.core.chunks import Blend, Played, mix, plan_at
+from workbench.core.chunks import Blend, Played, Withdrawal, mix, plan_at
 from workbench.core.types import ActionChunk, Pose
 from workbench.services.plan_time import DelayEstimate, PlanClock
 from workbench.services.settings import RuntimeSettings
@@ -57,12 +57,17 @@ class Answer(StrEnum):
     EXPIRED = "its last action was due before it arrived"
     SHAPE = "the policy sent a chunk that is not (N, 8) numbers with unit quaternions"
     NOT_FINITE = "the policy sent a number that is not finite"
+    LOST = "the policy server is lost"
+    NONSENSE = "the policy server sent what makes no sense"
     OUT_OF_REACH = "the policy wants the arm far outside of its workspace"
 
     @property
     def holds(self) -> bool:
         """True if a policy that sends such a thing must not go on."""
-        return self in (Answer.SHAPE, Answer.NOT_FINITE, Answer.OUT_OF_REACH)
+        return self in (Answer.SHAPE, Answer.NOT_FINITE, Answer.OUT_OF_REACH, Answer.LOST, Answer.NONSENSE)
+
+
+_WITHDRAWN = {-float(Withdrawal.LOST): Answer.LOST, -float(Withdrawal.NONSENSE): Answer.NONSENSE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +197,8 @@ class ChunkPlayer:
 
     def _judge(self, chunk: ActionChunk, now_ns: int) -> Answer:
         targets = chunk.targets
+        if chunk.step_s in _WITHDRAWN:
+            return Answer.OLD if chunk.t_observed_ns < self._refuse_before_ns else _WITHDRAWN[chunk.step_s]
         if targets.ndim != 2 or targets.shape[1] != 8 or not len(targets) or not chunk.step_s > 0:
             return Answer.SHAPE
         if not np.all(np.isfinite(targets)):

@@ -11,11 +11,13 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from hardware.arm import Limits
 from hardware.sim.limits import DEFAULT_LIMITS
 from hardware.sim.tasks import TASKS
+from models.exchange.layout import Layout
+from models.exchange.presets import OWN, layout_of
 from storage.quality_thresholds import Thresholds
 from workbench.core.chunks import Blend
 from workbench.core.errors import NotFoundError, WorkbenchError
@@ -113,6 +115,34 @@ class RuntimeSettings(_Part):
     skew_s: float = Field(default=0.15, gt=0, le=1)
 
 
+class PolicySettings(_Part):
+    """A policy server that this station asks; see ``models.exchange.layout`` for what ``keys`` may change.
+
+    The token never stands in manifests. ``certificate`` is the file with what a ``wss`` server must show.
+    """
+
+    url: str = ""
+    token: SecretStr = SecretStr("")
+    certificate: str = ""
+    layout: str = OWN
+    keys: dict[str, Any] = {}
+    connect_s: float = Field(default=10.0, gt=0, le=600)
+    warm_up_s: float = Field(default=120.0, gt=0, le=3600)
+    answer_s: float = Field(default=2.0, gt=0, le=60)
+
+    @model_validator(mode="after")
+    def _known_layout(self) -> PolicySettings:
+        try:
+            self.names()
+        except WorkbenchError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def names(self) -> Layout:
+        """The layout with its changes."""
+        return layout_of(self.layout, self.keys)
+
+
 class Settings(_Part):
     """The whole station."""
 
@@ -130,6 +160,7 @@ class Settings(_Part):
     upkeep: UpkeepSettings = UpkeepSettings()
     archive: ArchivePart = ArchivePart()
     runtime: RuntimeSettings = RuntimeSettings()
+    policy: PolicySettings = PolicySettings()
     quality: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
 
     @field_validator("quality")
