@@ -125,9 +125,20 @@ def leader(family, tmp_path):
         hand.bus.close()
 
 
+@contextmanager
+def recorded(tmp_path):
+    """A motion that begins half a radian away: the fifty ticks that are looked at belong to the way there."""
+    from hardware.motion import Motion
+
+    t_s = np.linspace(0.0, 2.0, 201)
+    Motion(t_s, START_RAD + 0.5 + 0.1 * np.sin(t_s)[:, None], np.full(201, 0.5)).save(tmp_path / "motion.npz")
+    yield Hand({"path": str(tmp_path / "motion.npz")}, lambda seconds: None, lambda: None, time.monotonic_ns)
+
+
 BENCHES: dict[str, Callable[[Any], Any]] = {
     "scripted": lambda folder: simulated(task=TASK, seed=0),
     "keyboard": lambda folder: keyboard(),
+    "recorded": recorded,
     "gamepad": lambda folder: gamepad(),
     "spacemouse": lambda folder: spacemouse(),
     "webxr": webxr,

@@ -84,6 +84,26 @@ class UpkeepProgressed:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayProgressed:
+    """A recorded take is replayed on the arm: the phase it is in, and seconds of the take's own motion."""
+
+    replay_of: str
+    phase: str
+    done_s: float
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A replay is over. ``report``: see ``services.replay_report.report``; ``episode_id`` is the new take."""
+
+    replay_of: str
+    episode_id: str
+    ended_by: str
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class ChildEnded:
     """A process (or thread) of the station has ended though nobody asked it to; ``failure`` is what it said last."""
 

@@ -117,10 +117,16 @@ class Driver:
             self._to(DriverState.CORRECTING, "the operator drives")
 
     def hold(self, reason: str) -> None:
-        """Stay where it is. From ``driving`` or ``correcting``; elsewhere nothing moves anyway."""
+        """Stay where it is. From ``driving``, ``correcting`` and on the way home; elsewhere nothing moves anyway."""
         with self._lock:
             if self.state in (DriverState.DRIVING, DriverState.CORRECTING):
                 self._to(DriverState.HOLDING, reason)
+            elif self._homing:
+                self._end_homing(reason)
+
+    def _end_homing(self, reason: str) -> None:
+        self._homing, self._reason = False, f"stopped on the way home: {reason}"
+        self._publish(DriverChanged(self.state, self._reason))
 
     def fail(self, reason: str) -> None:
         """Something that a policy's drive needs has gone: hold. An operator who drives is left alone."""
@@ -134,12 +140,18 @@ class Driver:
         self._fault = reason if self.state is DriverState.HOLDING else ""
 
     def park(self) -> None:
-        """Hold if needed, then go home slowly through the guard and stay; whatever is in the way stops the arm."""
+        """Hold if needed, then go home slowly through the guard and stay; whatever is in the way stops the arm.
+
+        StateError from ``stopped``: that only a person's ``clear_stop`` leaves.
+        """
         with self._lock:
+            if self.state is DriverState.STOPPED:
+                raise StateError("the arm is stopped", "Look at the arm and clear the stop, then park it")
             self.hold("parking")
             if self.state is not DriverState.PARKED:
                 self._to(DriverState.PARKED, "parked")
-                self._homing = True
+            if self._limits is not None and not (self._homing or self._arrived):
+                self._homing, self._reason = True, "parked"
                 self._contact.begin()
 
     def stop(self, reason: str, *, latched: bool = False, by_person: bool = False) -> None:
@@ -186,6 +198,8 @@ class Driver:
             "state": self.state,
             "reason": self._reason,
             "fault": self._fault,
+            "homing": self._homing,
+            "at_home": self.at_home,
             "authority": self._authority(),
             "model_id": chunk.policy_id if chunk else "",
             "guard_reasons": self._reasons,
@@ -241,10 +255,7 @@ class Driver:
     def _hold_if_blind(self, verdict: Verdict) -> None:
         """The guard brakes as long as it cannot see the arm; that nobody drives on afterwards is decided here."""
         blind = {GuardReason.STATE_STALE.value, GuardReason.STATE_INVALID.value} & set(verdict.reasons)
-        if blind and self._homing:
-            self._homing, self._reason = False, f"stopped on the way home: {next(iter(blind))}"
-            self._publish(DriverChanged(self.state, self._reason))
-        elif blind:
+        if blind:
             self._give_up(next(iter(blind)))
 
     def _decide(self, state: ArmState, now_ns: int) -> ArmCommand | None:

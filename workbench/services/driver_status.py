@@ -25,6 +25,7 @@ class DriverStatus:
         playing: what is executed now (``chunks.Played``), ticks without an action, and what became of every chunk.
         success: what the simulated station's success predicate said last, None when unknown.
         fault: why the program itself made the arm hold or stop, "" while nothing is wrong or a person asked for it.
+        homing, at_home: parked and on the way home; arrived there.
     """
 
     state: str
@@ -43,6 +44,8 @@ class DriverStatus:
     playing: dict[str, Any] = field(default_factory=dict)
     success: bool | None = None
     fault: str = ""
+    homing: bool = False
+    at_home: bool = False
 
 
 def arm_streams(joints: int, rate_hz: float) -> tuple[StreamSpec, ...]:

@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 from storage.evaluation import write_truth
 from workbench.core.types import EpisodeKind, Outcome
+from workbench.services.replay import ReplayingStation
 from workbench.services.station_core import RECORDED, StationCore, StationStatus
-from workbench.services.station_drive import DrivingStation
 
 __all__ = ["RECORDED", "Station", "StationCore", "StationStatus"]
 _PLAY_S = 40.0
 
 
-class Station(DrivingStation):
+class Station(ReplayingStation):
     """The running station. Methods return quickly and may be called from any one thread at a time.
 
     Long work (a played demonstration, a drive that ends by success) goes on in the background and tells the bus.
@@ -42,33 +42,38 @@ class Station(DrivingStation):
         work = self._play_hand if kind is EpisodeKind.HUMAN else self._play_operator
         self._background.run(lambda: work(task), "station-play")
 
-    def reset_scene(self, task: str, actor: str = "robot") -> None:
-        """Simulated station: place the objects anew for a task; the arm is home afterwards."""
+    def reset_scene(self, task: str, actor: str = "robot", seed: int | None = None) -> int:
+        """Simulated station: place the objects anew for a task, by ``seed`` or at random; the arm is home afterwards.
+
+        Returns the seed, which brings the same scene back.
+        """
         self.settings.instruction(task)
         self.hold()
-        self._simulation().reset(task, _seed(), actor)
+        seed = _seed() if seed is None else seed
+        self._simulation().reset(task, seed, actor)
         self._success = None
+        return seed
 
     def _play_operator(self, task: str) -> None:
-        self.reset_scene(task)
+        scene = self.reset_scene(task)
         self._ready()
         options = {"address": self._simulation().address, "task": task, "seed": _seed()}
         self._child("arm").call("operate", kind="scripted", options=options)
-        self._played(task, EpisodeKind.TELEOP, lambda: bool(self._child("arm").call("operated")))
+        self._played(task, EpisodeKind.TELEOP, scene, lambda: bool(self._child("arm").call("operated")))
         self.hold()
 
     def _play_hand(self, task: str) -> None:
-        self.reset_scene(task, actor="human")
+        scene = self.reset_scene(task, actor="human")
         world = self._simulation()
         world.start_hand(task, _seed())
-        episode_id = self._played(task, EpisodeKind.HUMAN, world.hand_done)
+        episode_id = self._played(task, EpisodeKind.HUMAN, scene, world.hand_done)
         if episode_id:
             write_truth(self.home, episode_id, *world.hand_truth())
         world.stop_hand()
 
-    def _played(self, task: str, kind: EpisodeKind, finished: Callable[[], bool]) -> str:
+    def _played(self, task: str, kind: EpisodeKind, scene: int, finished: Callable[[], bool]) -> str:
         """Record until finished; returns the take's id, "" if the station closed meanwhile (it seals the take)."""
-        self.start_take(task, kind, {"played": True})
+        self.start_take(task, kind, {"played": True, "seed": scene})
         end = time.monotonic() + _PLAY_S
         while time.monotonic() < end and not finished() and not self._closing.wait(0.05):
             pass
