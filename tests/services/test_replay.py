@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hardware.motion import Motion
 from hardware.sim.limits import DEFAULT_LIMITS
 from hardware.teleop import TELEOPS
-from hardware.teleops.recorded import AWAY_RAD, RAMP_RAD_S
+from hardware.teleops.recorded import AWAY_RAD, AWAY_TICKS, LAG_S, RAMP_RAD_S
 from storage.episode import EpisodeWriter, StoreSettings
 from storage.layout import Home
 from tests.hardware.planar import START_RAD, state
@@ -24,20 +24,19 @@ from workbench.services.settings import LimitSettings, simulated_settings
 
 PERIOD_S, HZ, SECONDS = 0.01, 50.0, 4.0
 SETTINGS = simulated_settings()
+OTHER_ARM = SETTINGS.model_copy(update={"arm": SETTINGS.arm.model_copy(update={"kind": "ur"})})
 
 
-def write_take(
-    home: Home, *, swing_rad=0.3, place_m=(0.45, 0.0, 0.3), settings=SETTINGS, hole_s=0.0, extra=None, joints=6
-):
+def write_take(home: Home, *, place_m=(0.45, 0.0, 0.3), settings=SETTINGS, hole_s=0.0, extra=None, joints=6):
     """A swing of the first joint; state and command are alike."""
     axes = arm_axes(joints)
     specs = [StreamSpec(name, (joints + 8,), "float32", "SI", HZ, axes) for name in ("observation.state", "action")]
-    info = TakeInfo(EpisodeKind.TELEOP, "red_cube_to_white_plate", "do it", settings=settings.plain() if settings else {},
-                    extra=extra or {})  # fmt: skip
+    plain = settings.plain() if settings else {}
+    info = TakeInfo(EpisodeKind.TELEOP, "red_cube_to_white_plate", "do it", settings=plain, extra=extra or {})
     writer = EpisodeWriter.create(home, info, specs, settings=StoreSettings(sync=False))
     for k in range(round(SECONDS * HZ)):
         t_s = k / HZ + (hole_s if k > 60 else 0.0)
-        place = np.array([swing_rad * np.sin(2.0 * t_s), *np.zeros(joints - 1)])
+        place = np.array([0.3 * np.sin(2.0 * t_s), *np.zeros(joints - 1)])
         item = arm_vector(place, 0.5, Pose(np.array(place_m), np.array([0.0, 1.0, 0.0, 0.0])))
         for spec in specs:
             writer.append(spec.name, Frame(k, round(t_s * 1e9), 10**12 + round(t_s * 1e9), 0, item))
@@ -89,8 +88,7 @@ def limited(**changes):
         ({}, limited(joint_min_rad=(-0.1, *DEFAULT_LIMITS.joint_min_rad[1:])), {}, "joint 1 0.20 rad beyond"),
         ({"place_m": (0.45, 0.0, -0.2)}, SETTINGS, {}, "workspace"),
         ({"settings": None}, SETTINGS, {}, "not known with which arm"),
-        ({"settings": SETTINGS.model_copy(update={"arm": SETTINGS.arm.model_copy(update={"kind": "ur"})})}, SETTINGS, {},
-         "kind 'ur'"),
+        ({"settings": OTHER_ARM}, SETTINGS, {}, "kind 'ur'"),
         ({"joints": 7}, SETTINGS, {}, "7 joints"),
         ({"hole_s": 0.8}, SETTINGS, {}, "hole of 0.8 s after 1.2 s"),
     ],
@@ -175,11 +173,14 @@ def test_a_healthy_lag_is_no_obstacle(tmp_path: Path) -> None:
 
 
 def test_an_arm_that_is_stuck_ends_it_and_is_not_pushed_any_further(tmp_path: Path) -> None:
-    device = device_of(tmp_path, swing(seconds=2.0))
+    t_s = np.linspace(0.0, 2.0, 201)
+    wide = np.tile(START_RAD, (201, 1)) + np.outer(1.2 * np.sin(t_s), [1.0, 0.0, 0.0])
+    device = device_of(tmp_path, Motion(t_s, wide, np.full(201, 0.5)))
     stuck = START_RAD + np.array([0.15, 0.0, 0.0])
-    wishes, phases = follow(device, lambda wanted: np.minimum(wanted, stuck))
+    wishes, _ = follow(device, lambda wanted: np.minimum(wanted, stuck))
     assert device.done and "does not follow" in device.facts["problem"] and "aborted" in device.words
-    assert np.abs(wishes - stuck).max(axis=1)[phases.index("play") :].max() < AWAY_RAD + 0.4 * 3.0 * PERIOD_S * 10
+    most_rad = AWAY_RAD + 1.2 * (LAG_S + (AWAY_TICKS + 1) * PERIOD_S)
+    assert (wishes - stuck)[:, 0].max() < most_rad < 0.55, "the take goes on to 1.05 rad beyond"
     np.testing.assert_allclose(wishes[-1], stuck)
     assert device.read(state(stuck, 10**12, 0.5), 10**12, PERIOD_S) is None
 
