@@ -1,11 +1,13 @@
-"""The connection to a policy server: kept up in a thread of its own, asked from another; says at once when it is lost."""
+"""The connection to a policy server: kept up in a thread of its own, asked from another. Tells at once when it breaks."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import logging
+import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +18,7 @@ from workbench.core.errors import WorkbenchError
 
 _log = logging.getLogger(__name__)
 _OPEN_S, _HELLO_S, _CLOSE_S = 5.0, 10.0, 0.5
+_SEND_S = 1.0  # a server that stands still must not keep a request from failing
 BACKOFF_S = (0.2, 5.0)  # first and longest pause between two attempts; doubled in between
 
 
@@ -78,7 +81,9 @@ class Line:
             with contextlib.suppress(Exception):  # a line that breaks is told below, whatever the library calls it
                 connection.send(data)
             with self._changed:
-                came = self._changed.wait_for(lambda: self._answer or self._connection is not connection, timeout_s)
+                came = self._changed.wait_for(
+                    lambda: self._answer is not None or self._connection is not connection, timeout_s
+                )
                 answer = self._answer
         finally:
             self._asked = False
@@ -112,7 +117,7 @@ class Line:
         """A server that does not answer in time is as good as gone: its late answer must not be taken for another."""
         self._gone(connection, why)
         with contextlib.suppress(Exception):
-            connection.socket.shutdown(2)
+            connection.socket.shutdown(socket.SHUT_RDWR)
 
     # the line's thread ----------------------------------------------------------------------------------------------
 
@@ -143,6 +148,8 @@ class Line:
             proxy=None,
             logger=_quiet(),
         )
+        limit = struct.pack("ll", int(_SEND_S), int(1e6 * (_SEND_S % 1)))
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         try:
             metadata = unpack(connection.recv(timeout=_HELLO_S), self._limits)
             if not isinstance(metadata, dict):
