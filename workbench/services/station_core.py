@@ -62,6 +62,7 @@ class StationCore:
         self._world: RemoteStation | None = None
         self._policy = ("", "rf")
         self._task, self._over = "", True
+        self._ended = ("", True)
         self._success: bool | None = None
         self._snapshot = StationStatus((), RecorderStatus("idle"), DriverStatus("parked"), settings.simulated, 0)
         self._closing = threading.Event()

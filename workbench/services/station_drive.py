@@ -58,11 +58,20 @@ class DrivingStation(StationCore):
         policy.call("set_task", instruction=instruction, timeout_s=60)
         policy.call("start", timeout_s=60)
         self._ready()
-        self._task, self._success, self._over = task, None, False
+        self._task, self._success, self._over, self._ended = task, None, False, ("", True)
         if record:
             self.start_take(task, EpisodeKind.ROLLOUT, {"model": self._policy[0], "head": self._policy[1]})
         self._child("arm").call("drive", chunks=str(self._chunks.path), policy_id=self._policy[0])
         self._background.run(self._supervise, "station-drive")
+
+    def end_drive(self, reason: str, *, counts: bool = True) -> None:
+        """The attempt is over, whatever it has come to: hold, and seal its take with the reason.
+
+        Args:
+            counts: False if it says nothing about the policy (somebody interrupted it): its take stays unlabelled.
+        """
+        self._ended = (reason, counts)
+        self._child("arm").call("hold", reason=reason)
 
     def hold(self) -> None:
         """Stay where it is."""
@@ -106,6 +115,10 @@ class DrivingStation(StationCore):
 
     def _drive_is_over(self, ending: Ending) -> str:
         """Why: success, park, stop, a fault, or that arm or world have died; "" while the drive goes on."""
+        reason, counts = self._ended
+        if reason:
+            ending.faulted = not counts
+            return reason
         try:
             if self.settings.simulated and self._simulation().succeeded(self._task):
                 self._success = True
