@@ -1,4 +1,4 @@
-"""The connection to a policy server: kept up in a thread of its own, asked from another. Tells at once when it breaks."""
+"""The connection to a policy server: kept up in its own thread, asked from another. Tells at once when it breaks."""
 
 from __future__ import annotations
 

@@ -29,9 +29,11 @@ from workbench.core.events import Failed
 from workbench.core.link import Link
 from workbench.core.ring import Ring
 from workbench.core.types import ActionChunk, Frame
+from workbench.services.driver import Driver
 from workbench.services.policy_line import Line, checked_url
 from workbench.services.settings import PolicySettings, Settings
 
+REMOTE_MAIN = "workbench.services.remote_policy:main"
 TOKEN_VARIABLE = "WORKBENCH_POLICY_TOKEN"
 _STATE, _IMAGES = "observation.state", "observation.images."
 _IDLE_S, _POLL_S, _RETRY_S, _FIRST_S = 0.1, 0.002, 0.02, 10.0
@@ -50,6 +52,14 @@ def child_values(settings: Settings, url: str, token: str = "") -> dict[str, Any
     known = token or os.environ.get(TOKEN_VARIABLE, "") or policy.token.get_secret_value()
     arm = settings.arm.model_dump(mode="json") if settings.arm else None
     return {"policy": {**policy.model_dump(mode="json"), "url": checked_url(url), "token": known}, "arm": arm}
+
+
+def fail_with(driver: Driver, think: Callable[[], None]) -> None:
+    """Lockstep: a policy that breaks makes the arm hold, as a withdrawal does in real time."""
+    try:
+        think()
+    except WorkbenchError as error:
+        driver.fail(error.what)
 
 
 def main(
