@@ -36,7 +36,8 @@ from workbench.services.capture import Capture, ring_path
 from workbench.services.driver import Driver, arm_streams
 from workbench.services.hosting import Child, Host
 from workbench.services.inference import Playback
-from workbench.services.settings import CameraSettings, RecordSettings, Settings, simulated_settings
+from workbench.services.remote_policy import REMOTE_MAIN, child_values, fail_with, is_remote
+from workbench.services.settings import CameraSettings, PolicySettings, RecordSettings, Settings, simulated_settings
 from workbench.services.slow_policy import SlowPolicy
 
 _START_NS = 1_000_000_000
@@ -54,6 +55,7 @@ class LockstepSettings:
         latency_s: simulated seconds from the observation until the arm has the chunk; meanwhile nothing else is asked.
         blend: how successive chunks are joined.
         depth: record the front camera's depth too.
+        policy: how a policy server is asked, for jobs whose model is the address of one.
     """
 
     camera_hz: float = 10.0
@@ -65,6 +67,7 @@ class LockstepSettings:
     execute_s: float = 0.2
     latency_s: float = 0.0
     blend: Blend = Blend.FADE
+    policy: PolicySettings = PolicySettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,12 @@ class LockstepSession:
         self._start_take(job, EpisodeKind.ROLLOUT, list(self._rings))
         asking = SlowPolicy(policy, self._clock, self._rings[PLAYED], self._settings)
         driver.drive(asking.newest)
-        self._run_ticks(driver, lambda: self._world.succeeded(job.task), asking.think)
+        think = asking.think if not is_remote(job.model_id) else lambda: fail_with(driver, asking.think)
+        self._run_ticks(driver, lambda: self._world.succeeded(job.task), think)
+        fault = driver.status().fault
+        if fault and is_remote(job.model_id):  # not the policy's failure: kept, not counted
+            self._capture.stop_take(Outcome.UNLABELLED, {"ended_by": fault})
+            return TakeResult(job, "", False, 0.0, fault)
         success = self._world.succeeded(job.task)
         reason = driver.status().reason
         latency_ms = asking.latency_ms()
@@ -267,6 +275,10 @@ class LockstepSession:
         if key not in self._policies:
             rings = {name: str(ring.path) for camera in self._capture.cameras for name, ring in camera.rings.items()}
             rings |= {name: str(self._rings[name].path) for name in ("observation.state", PLAYED)}
+            if is_remote(job.model_id):
+                values = child_values(self._plain, job.model_id)
+                self._policies[key] = self._host.start("policy", REMOTE_MAIN, rings=rings, **values)
+                return self._policies[key]
             folder = self.home.models / job.model_id
             self._policies[key] = self._host.start(
                 "policy",
@@ -296,6 +308,7 @@ def _station_settings(address: str, settings: LockstepSettings) -> Settings:
                 camera("wrist", settings.wrist_px, False),
             ),
             "control_hz": settings.control_hz,
+            "policy": settings.policy,
             "record": RecordSettings(jpeg_quality=95, rows_hz=settings.camera_hz, block_s=4.0),
         }
     )

@@ -14,6 +14,7 @@ from workbench.core.ring import Ring
 from workbench.core.types import EpisodeKind, Outcome
 from workbench.services.capture import ring_path
 from workbench.services.ending import DONE, Ending
+from workbench.services.remote_policy import REMOTE_MAIN, child_values, is_remote
 from workbench.services.station_core import StationCore
 from workbench.services.station_parts import chunk_steps
 
@@ -21,33 +22,58 @@ from workbench.services.station_parts import chunk_steps
 class DrivingStation(StationCore):
     """A station whose arm may be driven by a policy under a person's eyes."""
 
-    def load_policy(self, model_id: str, head: str = "rf") -> None:
-        """Start the policy process for a model; it warms up while the arm waits."""
+    def load_policy(self, model_id: str, head: str = "rf", token: str = "") -> None:
+        """Start the policy process for a model, or for the server at an address; it warms up while the arm waits."""
+        if is_remote(model_id):
+            self._load_remote(model_id, token)
+            return
         folder = self.home.models / model_id
         if not (folder / "model.json").exists():
             raise WorkbenchError(f"there is no model '{model_id}'", "List them with `python main.py models list`")
         if self._policy == (model_id, head) and "policy" in self._children and self._child("policy").alive:
             return
-        old = self._children.pop("policy", None)
-        if old is not None:
-            self.hold()
-            old.stop()
-        if self._chunks is not None:
-            self._chunks.close()
-        path = ring_path(self._folder, f"policy.{new_id()[-6:]}")
-        self._chunks = Ring.create(path, chunk_spec(chunk_steps(self.home, model_id)))
+        self._unload_policy()
+        chunks = self._new_chunks(chunk_steps(self.home, model_id))
         rings = {name: str(ring.path) for name, ring in self._rings.items()}
         self._start_child(
             "policy",
             "models.policy_worker:main",
             folder=str(folder),
             rings=rings,
-            chunks=str(self._chunks.path),
+            chunks=chunks,
             head=head,
             blend=self.settings.runtime.blend,
             skew_s=self.settings.runtime.skew_s,
         )
         self._policy = (model_id, head)
+
+    def _load_remote(self, url: str, token: str) -> None:
+        """Connect to a policy server and learn what it serves; returns when it is warm, or raises WorkbenchError."""
+        self._unload_policy()
+        rings = {name: str(ring.path) for name, ring in self._rings.items()}
+        self._start_child("policy", REMOTE_MAIN, rings=rings, **child_values(self.settings, url, token))
+        patience_s = self.settings.policy.connect_s + self.settings.policy.warm_up_s + 20.0
+        try:
+            served = self._child("policy").call("describe", timeout_s=patience_s)
+            self._child("policy").call("give_ring", chunks=self._new_chunks(served["steps"]))
+        except WorkbenchError:
+            self._unload_policy()
+            raise
+        self._policy = (served["policy_id"], "remote")
+
+    def _unload_policy(self) -> None:
+        old = self._children.pop("policy", None)
+        if old is not None:
+            self.hold()
+            old.stop()
+        if self._chunks is not None:
+            self._chunks.close()
+        self._chunks, self._policy = None, ("", "rf")
+
+    def _new_chunks(self, steps: int) -> str:
+        """A ring for chunks of so many actions; returns its path."""
+        self._chunks = Ring.create(ring_path(self._folder, f"policy.{new_id()[-6:]}"), chunk_spec(steps))
+        return str(self._chunks.path)
 
     def drive(self, task: str, *, record: bool = True) -> None:
         """Let the loaded policy do a task, recorded as a rollout, until success, hold, park or stop."""
@@ -84,6 +110,7 @@ class DrivingStation(StationCore):
         if self._over and self._task:
             self.drive(self._task)
         else:
+            self._child("policy").call("start", timeout_s=60)  # one whose server was lost waits for a person's word
             self._child("arm").call("drive", chunks=str(self._chunks.path), policy_id=self._policy[0])
 
     def park(self) -> None:
