@@ -20,8 +20,8 @@ from hardware.arm import ARMS, Arm
 from hardware.teleop import TELEOPS, Teleop, marks_of, words_of
 from workbench.core.chunks import unpack_chunk
 from workbench.core.clock import MonotonicClock, Pacer
-from workbench.core.errors import WorkbenchError
-from workbench.core.events import DriverChanged, TakeJudged
+from workbench.core.errors import StateError, WorkbenchError
+from workbench.core.events import DriverChanged, Failed, TakeJudged
 from workbench.core.link import Handler, Link
 from workbench.core.ring import Ring
 from workbench.core.states import DriverState
@@ -35,6 +35,7 @@ from workbench.services.stop_log import StopLog
 _log = logging.getLogger(__name__)
 SPIN_S = 0.0002
 REST_S = 1.0
+_CLEAR_S = 1.0
 _COLLECT_EVERY = 200  # ticks
 _KEPT = 2000
 
@@ -62,6 +63,11 @@ class Control:
         self._folder = folder
         self._publish, self._stops, self._own_process = publish, stops, own_process
         self._to_log: deque[str] = deque()
+        self._said_stopped = False
+        self._clearing: threading.Thread | None = None
+        self._cleared_by: deque[str] = deque()
+        self._not_cleared: deque[WorkbenchError] = deque()
+        self._rest_error: WorkbenchError | None = None
         self._tick_ms: deque[float] = deque(maxlen=_KEPT)
         self._priority = ""
         self._arm: Arm = ARMS.build(settings.arm.kind, **settings.arm.options)
@@ -73,6 +79,7 @@ class Control:
         self._policy_id = ""
         self._teleop: Teleop | None = None
         self._teleop_settings: tuple[str, dict[str, Any]] = ("", {})
+        self._watching = ""
         limits = settings.limits.limits() if settings.limits else None
         self._driver = Driver(
             self._arm,
@@ -99,6 +106,8 @@ class Control:
         return {
             "ready": driver.ready,
             "drive": self.drive,
+            "watch": self.watch,
+            "renew": driver.renew,
             "operate": self.operate,
             "operated": self.operated,
             "facts": self.facts,
@@ -118,12 +127,47 @@ class Control:
         self.write_stops()
 
     def clear_stop(self, operator: str = "") -> None:
-        """A person's word, with the name of the person."""
+        """A person's word, with the name of the person.
+
+        Returns at once if bringing the arm back takes longer than a second; the status says how it goes on. Raises
+        WorkbenchError if it is known by then that the stop stays.
+        """
+        if self._clearing is not None and self._clearing.is_alive():
+            return
+        self._clearing = threading.Thread(target=self._clear, args=(operator,), name="clear-stop", daemon=True)
+        self._clearing.start()
+        self._clearing.join(_CLEAR_S)
+        if self._not_cleared:
+            raise self._not_cleared.popleft()
+        self.look_after()
+
+    def _clear(self, operator: str) -> None:
         was_latched = self._driver.latched
-        self._driver.clear_stop(operator)
+        try:
+            self._driver.clear_stop(operator)
+        except WorkbenchError as error:
+            self._not_cleared.append(error)
+            return
+        if was_latched:
+            self._cleared_by.append(operator)
+
+    def look_after(self) -> None:
+        """What waits for disk or arm, and so is not done in the tick's thread: stops kept, a parked arm put to rest."""
         self.write_stops()
-        if was_latched and self._stops is not None:
-            self._stops.cleared(operator)
+        while self._cleared_by and self._stops is not None:
+            self._stops.cleared(self._cleared_by.popleft())
+        while self._not_cleared:
+            self._publish(Failed("arm", str(self._not_cleared.popleft())))
+        if self._driver.at_home and self._rest_error is None:
+            try:
+                self._driver.rest()
+            except StateError:
+                return  # it still swings; later
+            except WorkbenchError as error:
+                self._rest_error = error
+                self._publish(Failed("arm", f"the parked arm could not be put to rest: {error}"))
+        elif not self._driver.at_home:
+            self._rest_error = None
 
     def write_stops(self) -> None:
         """Keep what has been stopped since the last call. Waits for the disk: never in the tick's thread."""
@@ -133,8 +177,11 @@ class Control:
                 self._stops.stopped(reason)
 
     def _happened(self, event: object) -> None:
-        if isinstance(event, DriverChanged) and event.state == DriverState.STOPPED and self._driver.latched:
-            self._to_log.append(event.reason)
+        if isinstance(event, DriverChanged):
+            stopped = event.state == DriverState.STOPPED
+            if stopped and not self._said_stopped and self._driver.latched:
+                self._to_log.append(event.reason)
+            self._said_stopped = stopped
         self._publish(event)
 
     def drive(self, chunks: str, policy_id: str) -> None:
@@ -151,14 +198,38 @@ class Control:
         teleop = self._teleop
         if teleop is None or self._teleop_settings != (kind, options) or not getattr(teleop, "stays_open", False):
             self._close_teleop()
-            teleop = TELEOPS.build(kind, **options)
-            teleop.open()
-            self._teleop, self._teleop_settings = teleop, (kind, options)
+            teleop = self._open_teleop(kind, options)
         try:
             self._driver.operate(teleop)
         except WorkbenchError:
             self._close_teleop()
             raise
+        if self._watching:
+            self._watch(teleop)
+
+    def watch(self, kind: str, options: dict[str, Any]) -> None:
+        """Open a device whose dead-man takes the arm over from a policy; ``kind`` "" ends that.
+
+        DeviceError if it cannot be opened: the policy can then only be stopped and held.
+        """
+        if not kind:
+            self._watch(None)
+        elif self._teleop is None or self._teleop_settings != (kind, options):
+            self._watch(None)
+            self._close_teleop()
+            self._watch(self._open_teleop(kind, options))
+        else:
+            self._watch(self._teleop)
+
+    def _watch(self, teleop: Teleop | None) -> None:
+        self._watching = self._teleop_settings[0] if teleop is not None else ""
+        self._driver.watch(teleop)
+
+    def _open_teleop(self, kind: str, options: dict[str, Any]) -> Teleop:
+        teleop = TELEOPS.build(kind, **options)
+        teleop.open()
+        self._teleop, self._teleop_settings = teleop, (kind, options)
+        return teleop
 
     def operated(self) -> bool:
         """True once a device that knows its end (the scripted operator) has finished."""
@@ -178,7 +249,9 @@ class Control:
         """The driver's status with the tick's lateness."""
         timing = self.timing()
         device = words_of(self._teleop)
-        return self._driver.status(lateness_p99_ms=timing["lateness_ms"]["p99"], timing=timing, device=device)
+        return self._driver.status(
+            lateness_p99_ms=timing["lateness_ms"]["p99"], timing=timing, device=device, watching=self._watching
+        )
 
     def timing(self) -> dict[str, Any]:
         """How punctual the last ticks were, how long they worked, and with which priority they run."""
@@ -278,6 +351,6 @@ def main(link: Link, settings: dict[str, Any], folder: str, home: str = "") -> N
         gc.disable()
     try:
         while link.serve_pending(handlers, timeout_s=0.05):
-            control.write_stops()
+            control.look_after()
     finally:
         control.close()

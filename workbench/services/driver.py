@@ -4,41 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware.arm import Arm, Limits
-from hardware.braking import knows_body
-from hardware.contact import ContactWatch
-from hardware.safety import GuardMemory, GuardReason, Verdict, guard, needs_body
+from hardware.safety import GuardMemory, GuardReason, Verdict, guard
 from hardware.teleop import Teleop
-from workbench.core.chunks import PLAYED, Blend
+from workbench.core.chunks import Blend, mix
 from workbench.core.clock import Clock
 from workbench.core.errors import DeviceError, StateError, WorkbenchError
 from workbench.core.events import DriverChanged, StopCleared
 from workbench.core.ring import Ring
 from workbench.core.states import DRIVER, DriverState, StateMachine
-from workbench.core.types import (
-    ActionChunk,
-    ArmCommand,
-    ArmState,
-    Authority,
-    Pose,
-    arm_vector,
-)
-from workbench.services.driver_status import DriverStatus, arm_streams
+from workbench.core.types import ActionChunk, ArmCommand, ArmState, Authority, Pose
+from workbench.services.driver_home import WayHome
+from workbench.services.driver_status import DriverStatus, TickLog, arm_streams, playing
+from workbench.services.driver_watch import HEARTBEAT_S, PICTURE_AGE_S, DeadMan, Watch, check_shape
 from workbench.services.inference import ChunkPlayer, Playback, pose_target
-from workbench.services.moves import finite, turned
+from workbench.services.moves import finite, moved
 
-__all__ = ["Driver", "DriverStatus", "arm_streams"]
-PARK_SPEED_RAD_S = 0.6
-CONTACT_RAD, CONTACT_TICKS, ARM_LAG_S = 0.04, 8, 0.2  # on the way home; see ContactWatch
-HOME_RAD = 0.02
+__all__ = ["HEARTBEAT_S", "PICTURE_AGE_S", "Driver", "DriverStatus", "arm_streams"]
 FIRST_CHUNK_S = 5.0
-PICTURE_AGE_S = 0.5
-HEARTBEAT_S = 2.0
+HANDOVER_S = 0.4
 
 
 class Driver:
@@ -64,12 +53,17 @@ class Driver:
         newest_picture_ns: Callable[[], int] | None = None,
         playback: Playback = Playback(),  # noqa: B008  (frozen)
     ) -> None:
-        self._arm, self._limits, self._rings, self._clock, self._period_s = arm, limits, rings, clock, period_s
+        self._arm, self._limits, self._clock, self._period_s = arm, limits, clock, period_s
         self._publish = publish
-        self._newest_picture_ns = newest_picture_ns
+        self._watch, self._dead_man = Watch(clock, newest_picture_ns), DeadMan()
+        self.beat = self._watch.beat
         self._machine: StateMachine[DriverState] = StateMachine("driver", DRIVER, DriverState.PARKED)
         self._lock = threading.RLock()
+        self._at_arm = (
+            threading.Lock()
+        )  # who talks to the arm: the tick, or somebody who brings it back or lets it rest
         self._kinematics = arm.kinematics()
+        self._log = TickLog(rings, self._kinematics)
         self._playback = playback.within(limits)
         self._player = ChunkPlayer(self._playback)
         self._chunks: Callable[[], ActionChunk | None] = lambda: None
@@ -79,16 +73,10 @@ class Driver:
         self._reason = self._fault = ""
         self._since_ns = 0
         self._reasons: tuple[str, ...] = ()
-        self._beat_ns: int | None = None
-        self._sequence = 0
-        self._homing = self._arrived = self._latched = False
-        effort_max = limits.effort_max if limits else None
-        self._contact = ContactWatch(CONTACT_RAD, CONTACT_TICKS, ARM_LAG_S, period_s, effort_max)
-        if limits is not None and needs_body(limits) and not knows_body(type(self._kinematics)):
-            raise WorkbenchError(
-                "the limits name things to keep clear of, but the shape of this arm is not known",
-                "Take obstacles and self_clearance_m out of [limits]; keep clear with the workspace box",
-            )
+        self._handed: tuple[int, NDArray[np.float64]] | None = None
+        self._latched = self._resting = self._stopped_again = False
+        self._way_home = WayHome(arm.home_rad, period_s, limits.effort_max if limits else None)
+        check_shape(limits, self._kinematics)
 
     # requests -------------------------------------------------------------------------------------------------------
 
@@ -109,11 +97,22 @@ class Driver:
             self._chunks = chunks
             self._to(DriverState.DRIVING, "the policy drives")
 
+    def renew(self) -> None:
+        """The task has changed: plans made for the old one are refused from now on; the one in force runs out."""
+        with self._lock:
+            self._player.renew(self._clock.now_ns())
+
+    def watch(self, device: Teleop | None) -> None:
+        """Let this device take over by its dead-man while a policy drives or the arm holds; None: no device."""
+        with self._lock:
+            self._dead_man.device = device
+
     def operate(self, teleop: Teleop) -> None:
-        """Let an operator's device drive (also in the middle of a policy's attempt)."""
+        """Let an operator's device drive (also in the middle of a policy's attempt) until ``hold``."""
         with self._lock:
             self._teleop = teleop
             self._target = None
+            self._dead_man.asked()
             self._to(DriverState.CORRECTING, "the operator drives")
 
     def hold(self, reason: str) -> None:
@@ -121,11 +120,12 @@ class Driver:
         with self._lock:
             if self.state in (DriverState.DRIVING, DriverState.CORRECTING):
                 self._to(DriverState.HOLDING, reason)
-            elif self._homing:
+            elif self._way_home.going:
                 self._end_homing(reason)
 
     def _end_homing(self, reason: str) -> None:
-        self._homing, self._reason = False, f"stopped on the way home: {reason}"
+        self._way_home.end()
+        self._reason = f"stopped on the way home: {reason}"
         self._publish(DriverChanged(self.state, self._reason))
 
     def fail(self, reason: str) -> None:
@@ -150,24 +150,54 @@ class Driver:
             self.hold("parking")
             if self.state is not DriverState.PARKED:
                 self._to(DriverState.PARKED, "parked")
-            if self._limits is not None and not (self._homing or self._arrived):
-                self._homing, self._reason = True, "parked"
-                self._contact.begin()
+            if self._limits is not None and not (self._way_home.going or self._way_home.arrived):
+                self._reason = "parked"
+                self._way_home.begin()
 
     def stop(self, reason: str, *, latched: bool = False, by_person: bool = False) -> None:
         """Stop now; only a person leaves this state, by ``clear_stop``. ``latched``: a restart shall not leave it."""
         with self._lock:
             self._latched = self._latched or latched
+            self._stopped_again = self._stopped_again or by_person
             if self.state is not DriverState.STOPPED:
                 self._to(DriverState.STOPPED, reason)
                 self._fault = "" if by_person else reason
 
     def clear_stop(self, operator: str = "") -> None:
-        """A person's word that the reason of the stop is gone. The arm stays where it is until it is told to move."""
+        """A person's word that the reason of the stop is gone. The arm stays where it is until it is told to move.
+
+        Brings the arm back from a fault of its own first. That may take seconds: never call it in the tick's thread.
+        WorkbenchError, and still stopped, if the arm is not stopped, its fault stays, or a person stops it meanwhile.
+        """
         with self._lock:
-            reason, self._latched = self._reason, False
+            if self.state is not DriverState.STOPPED:
+                raise StateError(f"the arm is {self.state}, not stopped")
+            reason, self._stopped_again = self._reason, False
+            self._say("bringing the arm back; that may take some seconds")
+        try:
+            with self._at_arm:
+                self._arm.recover()
+                self._memory = None  # where the arm stopped by itself is not where it was sent last
+        except WorkbenchError as error:
+            self._say(f"{reason}; it could not be brought back: {error.what}")
+            raise
+        with self._lock:
+            if self._stopped_again:
+                raise StateError("the arm was stopped again meanwhile", "Look at the arm, then clear the stop")
+            self._latched = False
             self._to(DriverState.PARKED, f"cleared by {operator or 'a person'}")
         self._publish(StopCleared(operator, reason))
+
+    def rest(self) -> bool:
+        """Leave an arm that has come home as its maker wants it left; True once that is done. Not in the tick's thread.
+
+        Raises WorkbenchError if the arm refuses. The next command wakes it.
+        """
+        with self._at_arm:
+            if self.at_home and self.at_rest and not self._resting:
+                self._arm.park()
+                self._resting, self._memory = True, None  # without power it may sink
+        return self._resting
 
     @property
     def latched(self) -> bool:
@@ -183,11 +213,7 @@ class Driver:
     @property
     def at_home(self) -> bool:
         """True once a parked arm has arrived: the only place where its motors may be let go."""
-        return self.state is DriverState.PARKED and self._arrived
-
-    def beat(self) -> None:
-        """The supervising program is alive. Once called, a silence of ``HEARTBEAT_S`` means hold."""
-        self._beat_ns = self._clock.now_ns()
+        return self.state is DriverState.PARKED and self._way_home.arrived
 
     def status(self, **more: object) -> DriverStatus:
         """A snapshot; any thread."""
@@ -198,7 +224,7 @@ class Driver:
             "state": self.state,
             "reason": self._reason,
             "fault": self._fault,
-            "homing": self._homing,
+            "homing": self._way_home.going,
             "at_home": self.at_home,
             "authority": self._authority(),
             "model_id": chunk.policy_id if chunk else "",
@@ -206,11 +232,7 @@ class Driver:
             "latency_ms": chunk.latency_ms if chunk else 0.0,
             "latched": self._latched,
             "chunk_age_ms": age_ms,
-            "playing": {
-                **asdict(self._player.played),
-                "stalls": self._player.stalls,
-                "answers": {answer.name.lower(): n for answer, n in self._player.answers.items()},
-            },
+            "playing": playing(self._player),
             "limits": limits,
             **more,
         }
@@ -219,14 +241,25 @@ class Driver:
     # the tick -------------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Read the arm, decide, guard, send, record. Never raises: a fault stops the arm and says why."""
+        """Read the arm, decide, guard, send, record. Never raises: a fault stops the arm and says why.
+
+        Does nothing while the arm is being brought back from a fault: then it takes no commands.
+        """
+        if not self._at_arm.acquire(blocking=False):
+            return
+        try:
+            self._tick()
+        finally:
+            self._at_arm.release()
+
+    def _tick(self) -> None:
         now_ns = self._clock.now_ns()
         try:
             state = self._arm.read()
             with self._lock:
                 contact = self._touched(state)
                 wanted = self._decide(state, now_ns)
-                verdict = self._guarded(state, wanted, now_ns)
+                verdict = self._guarded(state, wanted, now_ns) if not self._resting else None
                 if verdict is not None:
                     self._hold_if_blind(verdict)
             if verdict is not None:
@@ -234,18 +267,16 @@ class Driver:
                 self._arm.send(verdict.command)
                 self._memory = verdict.memory
                 self._reasons = verdict.reasons
-            else:
+            elif not self._resting:
                 self._arm.hold()
         except DeviceError as error:
             self.stop(f"the arm is not answering: {error}")
             return
-        self._record(state, wanted, verdict, now_ns)
+        self._log.write(state, wanted, verdict, self._authority(), self._player.played, now_ns)
 
     def _touched(self, state: ArmState) -> tuple[str, ...]:
         """On the way home: stop where the arm is if it does not get on, so that it no longer pushes."""
-        if not self._homing or self._memory is None:
-            return ()
-        problem = self._contact.look(state, self._memory.joints_rad)
+        problem = self._way_home.touched(state, self._memory.joints_rad) if self._memory is not None else ""
         if not problem:
             return ()
         self.stop(problem, latched=True)
@@ -262,8 +293,10 @@ class Driver:
         """The joint target that whoever has authority wants, or None for hold."""
         if self._target is None:
             self._target = self._standing(state)
-        if self._homing:
+        if self._way_home.going:
             return self._step_home(state, now_ns)
+        if self.state in (DriverState.DRIVING, DriverState.HOLDING):
+            self._let_a_hand_take_over(state, now_ns)
         if self.state is DriverState.DRIVING:
             return self._policy_wants(state, now_ns)
         if self.state is DriverState.CORRECTING:
@@ -271,8 +304,14 @@ class Driver:
         self._target = None
         return None
 
+    def _let_a_hand_take_over(self, state: ArmState, now_ns: int) -> None:
+        if self._dead_man.squeezed(state, now_ns, self._period_s):
+            self._teleop = self._dead_man.device
+            self._target = self._standing(state)
+            self._to(DriverState.CORRECTING, "the operator took over")
+
     def _policy_wants(self, state: ArmState, now_ns: int) -> ArmCommand | None:
-        problem = self._nobody_watches(now_ns) or self._old_picture(now_ns)
+        problem = self._watch.nobody(now_ns) or self._watch.old_picture(now_ns)
         chunk = self._chunks()
         if chunk is not None and self._target is not None:
             answer = self._player.accept(chunk, self._target, now_ns)
@@ -286,37 +325,33 @@ class Driver:
         if problem:
             self._give_up(problem)
             return None
-        return self._joint_command(target, state, now_ns) if target is not None else None
+        return self._joint_command(self._eased(target, now_ns), state, now_ns) if target is not None else None
+
+    def _eased(self, target: NDArray[np.float64], now_ns: int) -> NDArray[np.float64]:
+        """A hand-over begins where the arm stands and joins the plan softly, within ``HANDOVER_S``."""
+        if self._handed is None:
+            self._handed = now_ns, target if self._target is None else self._target
+        begun_ns, origin = self._handed
+        at = min(1.0, (now_ns - begun_ns) / (HANDOVER_S * 1e9))
+        return target if at >= 1.0 else mix(origin, target, at * at * (3.0 - 2.0 * at))
 
     def _operator_wants(self, state: ArmState, now_ns: int) -> ArmCommand | None:
         """The operator's wish, or None when the hand lets go: the guard brakes, and nothing is caught up later."""
-        problem = self._nobody_watches(now_ns)
+        problem = self._watch.nobody(now_ns)
         if problem:
             self._give_up(problem)
             return None
         action = self._teleop.read(state, now_ns, self._period_s) if self._teleop else None
-        if self._target is None or action is None or not (action.engaged and finite(action)):
+        held = action is not None and action.engaged and finite(action)
+        if self._dead_man.let_go(held, now_ns):
+            self._to(DriverState.HOLDING, "the operator let go; the policy goes on when you say so")
+        if self._target is None or action is None or not held:
             self._target = None
             return None
         if action.joints_rad is not None:
             self._target = None  # the next move starts from where the joints have led
             return ArmCommand(action.joints_rad, float(action.gripper), now_ns + int(3e9 * self._period_s))
-        target = self._target.copy()
-        target[:3] += action.linear_m
-        target[3:7] = turned(target[3:7], action.angular_rad)
-        target[7] = action.gripper
-        if self._limits is not None:
-            target[:3] = np.clip(target[:3], self._limits.workspace_min_m, self._limits.workspace_max_m)
-        self._target = target
-        return self._joint_command(target, state, now_ns)
-
-    def _nobody_watches(self, now_ns: int) -> str:
-        silent = self._beat_ns is not None and now_ns - self._beat_ns > HEARTBEAT_S * 1e9
-        return "the supervising window does not answer" if silent else ""
-
-    def _old_picture(self, now_ns: int) -> str:
-        newest_ns = self._newest_picture_ns
-        return "a camera's picture is too old" if newest_ns and now_ns - newest_ns() > PICTURE_AGE_S * 1e9 else ""
+        return self._joint_command(moved(self._target, action, self._limits), state, now_ns)
 
     def _joint_command(self, target: NDArray[np.float64], state: ArmState, now_ns: int) -> ArmCommand:
         self._target = target
@@ -333,11 +368,8 @@ class Driver:
 
     def _step_home(self, state: ArmState, now_ns: int) -> ArmCommand:
         seed = self._memory.joints_rad if self._memory is not None else state.joints_rad
-        home, step = self._arm.home_rad, PARK_SPEED_RAD_S * self._period_s
         self._target = None
-        if max(float(np.abs(home - seed).max()), float(np.abs(home - state.joints_rad).max())) < HOME_RAD:
-            self._homing, self._arrived = bool(np.abs(home - seed).max() > 1e-6), True
-        return ArmCommand(seed + np.clip(home - seed, -step, step), 1.0, now_ns + int(3e9 * self._period_s))
+        return ArmCommand(self._way_home.next_rad(seed, state), 1.0, now_ns + int(3e9 * self._period_s))
 
     def _guarded(self, state: ArmState, wanted: ArmCommand | None, now_ns: int) -> Verdict | None:
         """Every command passes the guard; without limits nothing is sent."""
@@ -345,41 +377,23 @@ class Driver:
             return None
         return guard(state, wanted, self._memory, self._limits, self._kinematics, now_ns, self._period_s)
 
-    # records --------------------------------------------------------------------------------------------------------
-
-    def _record(self, state: ArmState, wanted: ArmCommand | None, verdict: Verdict | None, now_ns: int) -> None:
-        measured = state.vector()
-        allowed = self._vector(verdict.command) if verdict else measured
-        wanted_vector = self._vector(wanted) if wanted else np.full_like(measured, np.nan)
-        bits = verdict.bits if verdict else 0
-        items = {
-            "observation.state": measured,
-            "action.wanted": wanted_vector,
-            "action.allowed": allowed,
-            "action": allowed,
-            "authority": np.array([self._authority().code], np.float32),
-            "guard": np.array([bits], np.float32),
-            PLAYED: self._player.played.vector(),
-        }
-        for name, item in items.items():
-            self._rings[name].write(item, sequence=self._sequence, t_device_ns=state.t_device_ns, t_host_ns=now_ns)
-        self._sequence += 1
-
-    def _vector(self, command: ArmCommand) -> NDArray[np.float32]:
-        position_m, quaternion = self._kinematics.pose(command.joints_rad)
-        return arm_vector(command.joints_rad, command.gripper, Pose(position_m, quaternion))
-
     def _authority(self) -> Authority:
         if self.state is DriverState.DRIVING:
             return Authority.POLICY
         return Authority.OPERATOR if self.state is DriverState.CORRECTING else Authority.NOBODY
+
+    def _say(self, reason: str) -> None:
+        """Why it is in the state it is in has changed."""
+        self._reason = reason
+        self._publish(DriverChanged(self.state, reason))
 
     def _to(self, state: DriverState, reason: str) -> None:
         with self._lock:
             self._machine.to(state)
             self._reason, self._fault, self._since_ns = reason, "", self._clock.now_ns()
             self._player.reset(self._since_ns)
-            self._homing = self._arrived = False
+            self._way_home.end()
+            self._resting, self._handed = False, None
             if state is not DriverState.CORRECTING:
                 self._teleop = None
         self._publish(DriverChanged(state, reason))
