@@ -55,6 +55,7 @@ VERBS = (
     Entry("finetune", "learn from new takes without losing the old tasks", "workbench.cli_learning"),
     Entry("models", "list, promote and roll back models", "workbench.cli_learning"),
     Entry("rollout", "let a model drive the simulated station", "workbench.cli_learning"),
+    Entry("serve", "let robots on other computers ask a model over the network", "workbench.cli_serve"),
     Entry("bench", "measure recording, control, training or inference on this machine", "workbench.cli_bench"),
 )
 
