@@ -45,6 +45,7 @@ VERBS = (
     Entry("demo", "the whole story on the simulated station, unattended", "workbench.cli_station"),
     Entry("record", "record takes with this station", "workbench.cli_station"),
     Entry("teleoperate", "drive the arm with the keys of this terminal", "workbench.cli_station"),
+    Entry("replay", "repeat a recorded take on the arm; take the arm home", "workbench.cli_replay"),
     Entry("calibrate", "find out where a camera is, or whether it has moved", "workbench.cli_calibrate"),
     Entry("episodes", "find, label, throw away and bring back takes", "workbench.cli_episodes"),
     Entry("import", "bring in recordings of other systems", "workbench.cli_library"),
@@ -54,7 +55,7 @@ VERBS = (
     Entry("train", "train one stage", "workbench.cli_learning"),
     Entry("finetune", "learn from new takes without losing the old tasks", "workbench.cli_learning"),
     Entry("models", "list, promote and roll back models", "workbench.cli_learning"),
-    Entry("rollout", "let a model drive the simulated station", "workbench.cli_learning"),
+    Entry("rollout", "let a model drive: many trials in simulation, or this station live", "workbench.cli_learning"),
     Entry("serve", "let robots on other computers ask a model over the network", "workbench.cli_serve"),
     Entry("bench", "measure recording, control, training or inference on this machine", "workbench.cli_bench"),
 )

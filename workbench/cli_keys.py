@@ -8,7 +8,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from workbench.services.station import Station
 
@@ -31,6 +31,18 @@ def follow_keys(station: Station) -> float:
                     return round(now_s - started, 2)
                 pressed["space" if key == " " else key.lower()] = now_s
             station.set_keys(frozenset(key for key, at_s in pressed.items() if now_s - at_s < HELD_S))
+
+
+@contextlib.contextmanager
+def presses() -> Iterator[Callable[[], bool]]:
+    """Whether any key has been pressed since it was last asked."""
+    with _key_by_key():
+
+        def pressed() -> bool:
+            ready, _, _ = select.select([sys.stdin], [], [], 0.0)
+            return bool(ready) and sys.stdin.read(1) != ""
+
+        yield pressed
 
 
 @contextlib.contextmanager

@@ -13,12 +13,14 @@ from models.registry import ModelRecord
 from models.stages import STAGES
 from storage.layout import Home
 from workbench.cli_output import Output
-from workbench.cli_verbs import Verb, add_actions, positive
+from workbench.cli_verbs import Verb, add_actions, positive, seconds
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.services import finetune
 from workbench.services.evaluation import evaluate, trial_jobs
 from workbench.services.jobs import Jobs, JobStatus
+from workbench.services.live import LiveRequest, drive_live
 from workbench.services.report import write_run_report
+from workbench.services.settings import load_settings
 
 
 def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
@@ -180,12 +182,16 @@ def _rollout_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=positive, default=1)
     parser.add_argument("--head", choices=("rf", "ntp"), default="rf")
     parser.add_argument("--workers", type=positive, default=2)
+    parser.add_argument("--live", action="store_true", help="on this station, in real time; Ctrl-C holds and seals")
+    parser.add_argument("--seconds", type=seconds, default=40.0, help="live: longest attempt")
 
 
 def _rollout(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     home = Home.open(options.home)
     record = find_model(home, options.model, "rf") if options.model else registry.newest(home, "rf")
     task = next((task.name for task in TASKS.values() if task.instruction == options.task), options.task)
+    if options.live:
+        return _rollout_live(home, record.id, task, options, output)
     jobs = trial_jobs(record.id, {task: options.trials}, options.head)
     with output.progress(f"driving {task}") as step:
         found = evaluate(home.path, jobs, workers=options.workers, progress=step)[options.head]
@@ -196,6 +202,29 @@ def _rollout(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     ]
     latency = {options.head: found.latency_ms}
     return {"model": record.id, "task": task, **rate.to_json(), "latency_ms": latency, "trials": takes}
+
+
+def _rollout_live(
+    home: Home, model_id: str, task: str, options: argparse.Namespace, output: Output
+) -> Mapping[str, Any]:
+    """On the running station; a run that was interrupted tells what it has."""
+    asked = LiveRequest(model_id, options.head, task, options.trials, options.seconds)
+    with output.progress(f"driving {task}") as step:
+        found = drive_live(home.path, load_settings(home.path), asked, step, threads=options.threads)
+    for attempt in found.attempts:
+        output.say(f"{attempt.episode_id}: {attempt.ended_by} after {attempt.seconds:.1f} s")
+    if found.rate.n:
+        output.say(f"{task}: {found.rate}")
+    return {
+        "model": model_id,
+        "task": task,
+        "live": True,
+        **found.rate.to_json(),
+        "latency_ms": {options.head: found.latency_ms},
+        "timing": found.timing,
+        "interrupted": found.interrupted,
+        "trials": [attempt.to_json() for attempt in found.attempts],
+    }
 
 
 ALIGN = Verb(_recipe_arguments, _align)

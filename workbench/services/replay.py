@@ -14,7 +14,7 @@ from workbench.services.replay_plan import ReplayPlan, ReplayRequest, plan_repla
 from workbench.services.replay_report import report
 from workbench.services.station_drive import DrivingStation
 
-__all__ = ["ReplayPlan", "ReplayRequest", "ReplayingStation", "plan_replay"]
+__all__ = ["COMPLETE", "ReplayPlan", "ReplayRequest", "ReplayingStation", "plan_replay"]
 COMPLETE = "the take was replayed"
 _POLL_S, _PARK_S = 0.05, 60.0
 
