@@ -88,10 +88,12 @@ class Observer:
         states = [frame for frame in frames if frame is not None and np.all(np.isfinite(frame.data))]
         if not states or states[-1].t_host_ns < instant_ns:
             raise WorkbenchError("the arm's state is not finite", "Check the arm")
-        poses = np.array([pose_of(frame.data, ring.spec.axes) for frame in states])
-        if len(states) == 1:
-            return np.asarray(poses[0], dtype=np.float64)
         at = np.array([frame.t_host_ns for frame in states], dtype=np.int64)
+        poses = np.array([pose_of(frame.data, ring.spec.axes) for frame in states])
+        later = np.concatenate([[True], np.diff(at) > 0])  # as in training, the first of two at the same time counts
+        at, poses = at[later], poses[later]
+        if len(at) == 1:
+            return np.asarray(poses[0], dtype=np.float64)
         longest_s = max(0.25, 3.0 / ring.spec.rate_hz)
         found, whole = interpolate_poses(at, poses, np.array([instant_ns]), longest_s)
         if not whole[0]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from models.observing import SKEW_S, Follower, Observer
 from models.policy import HEADS, Policy
-from workbench.core.chunks import PLAYED, Blend, pack_chunk
+from workbench.core.chunks import PLAYED, Blend, pack_chunk, plan_change_m_s
 from workbench.core.errors import NotFoundError, StateError, WorkbenchError
 from workbench.core.events import Failed
 from workbench.core.link import Link
@@ -108,7 +108,7 @@ class Worker:
         self._seen_ns = 0
         self._failing = False
         self._made = self._written = 0
-        self._skew_s = 0.0
+        self._skew_s = self._plan_change_m_s = 0.0
         self._latencies_ms: deque[float] = deque(maxlen=2000)
         self._warm_up()
 
@@ -145,6 +145,7 @@ class Worker:
         self._made += 1
         self._arm.remember(chunk)
         self._latencies_ms.append(chunk.latency_ms)
+        self._plan_change_m_s = max(self._plan_change_m_s, plan_change_m_s(chunk))
         return chunk
 
     def start(self) -> None:
@@ -160,7 +161,10 @@ class Worker:
         self._running = False
 
     def stats(self) -> dict[str, Any]:
-        """Median and 99th percentile of inference (ms, warm-up left out), chunks written, head and id."""
+        """Inference in ms (warm-up left out), chunks written, skew of the last observation, head and id.
+
+        ``plan_change_m_s``: the largest change of the tool's velocity from step to step inside any chunk.
+        """
         spent = np.array(self._latencies_ms) if self._latencies_ms else np.array([np.nan])
         known = bool(self._latencies_ms)
         return {
@@ -171,6 +175,7 @@ class Worker:
             "latency_ms_p50": float(np.percentile(spent, 50)) if known else None,
             "latency_ms_p99": float(np.percentile(spent, 99)) if known else None,
             "skew_ms": 1000.0 * self._skew_s,
+            "plan_change_m_s": self._plan_change_m_s,
         }
 
     def wait_s(self) -> float:

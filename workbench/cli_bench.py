@@ -46,8 +46,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     which["train"].add_argument("--steps", type=positive, default=200)
     which["train"].add_argument("--quick", action="store_true", help="4 takes, 40 steps")
     which["infer"].add_argument("--model", help="default: the promoted or newest rf model")
-    which["infer"].add_argument("--calls", type=positive, default=200)
-    which["infer"].add_argument("--quick", action="store_const", dest="calls", const=30, help="30 calls")
+    which["infer"].add_argument("--calls", type=positive, default=200, help="of each head, along a recorded take")
+    which["infer"].add_argument("--seconds", type=seconds, default=30.0, help="how long the running station drives")
+    which["infer"].add_argument("--trials", type=positive, default=6, help="per way to join chunks and latency")
+    which["infer"].add_argument("--quick", action="store_true", help="30 calls, 6 s, 1 trial at the longest latency")
     for action in which.values():
         action.add_argument("--seed", type=int, default=0)
 
@@ -75,7 +77,11 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         return benches.bench_train(takes, steps, options.seed)
     home = Home.open(options.home)
     model = find_model(home, options.model, "rf").id if options.model else None
-    return benches.bench_infer(home.path, model, options.calls)
+    if options.quick:
+        return benches.bench_infer(home.path, model, 30, seconds=6.0, trials=1, shares=(0.6,), seed=options.seed)
+    return benches.bench_infer(
+        home.path, model, options.calls, seconds=options.seconds, trials=options.trials, seed=options.seed
+    )
 
 
 BENCH = Verb(_arguments, _bench)

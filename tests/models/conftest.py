@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from models.recipes import ActVaeRecipe, NtpRecipe, RfRecipe
+from models.registry import model_folder
+from models.stages import RunSpec
+from models.train_worker import run
 from storage.episode import EpisodeWriter, StoreSettings
 from storage.layout import Home
 from workbench.core.types import EpisodeKind, Frame, Outcome, StreamSpec, TakeInfo, arm_axes
@@ -140,3 +144,15 @@ def small_set(tmp_path_factory: pytest.TempPathFactory) -> Set:
         robot = tuple(write_take(home, seed, looks=seed % 2 == 1) for seed in range(12))
         human = tuple(write_take(home, 100 + seed, EpisodeKind.HUMAN) for seed in range(6))
     return Set(home, robot, human)
+
+
+@pytest.fixture(scope="session")
+def small_policy(small_set: Set) -> Path:
+    """The folder of a CLAP-RF model that has learned next to nothing, with chunks of four actions."""
+    small = {"steps": 3, "batch": 16, "width": 16, "layers": 1, "horizon_s": 0.4}
+    bases: dict[str, str] = {}
+    for recipe in (ActVaeRecipe(codes=8, tokens=2, **small), NtpRecipe(**small), RfRecipe(flow_width=16, **small)):
+        spec = RunSpec(recipe.stage, recipe, small_set.robot[:3], small_set.home.path, dict(bases))
+        assert run(spec.write(), resume=False) == 0
+        bases[recipe.stage] = spec.model_id
+    return model_folder(small_set.home, bases["rf"])

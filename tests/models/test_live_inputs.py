@@ -12,11 +12,7 @@ from models.data import Windows
 from models.observing import Observer
 from models.policy import Policy
 from models.policy_worker import Worker
-from models.recipes import ActVaeRecipe, NtpRecipe, RfRecipe
-from models.registry import model_folder
-from models.stages import RunSpec
 from models.takes import load_takes
-from models.train_worker import run
 from storage.episode import Episode, EpisodeWriter, StoreSettings
 from storage.layout import Home
 from tests.models.conftest import Set, draw, make_story
@@ -25,18 +21,7 @@ from workbench.core.ring import Ring
 from workbench.core.types import EpisodeKind, Frame, Outcome, StreamSpec, TakeInfo, arm_axes
 
 MS = 1_000_000
-SMALL = {"steps": 3, "batch": 16, "width": 16, "layers": 1, "horizon_s": 0.4}
 STREAMS = ("observation.images.front", "observation.images.wrist", "observation.state")
-
-
-@pytest.fixture(scope="module")
-def model(small_set: Set) -> Path:
-    bases: dict[str, str] = {}
-    for recipe in (ActVaeRecipe(codes=8, tokens=2, **SMALL), NtpRecipe(**SMALL), RfRecipe(flow_width=16, **SMALL)):
-        spec = RunSpec(recipe.stage, recipe, small_set.robot[:3], small_set.home.path, dict(bases))
-        assert run(spec.write(), resume=False) == 0
-        bases[recipe.stage] = spec.model_id
-    return model_folder(small_set.home, bases["rf"])
 
 
 def write_uneven_take(home: Home) -> str:
@@ -96,9 +81,9 @@ def take(request: pytest.FixtureRequest, small_set: Set) -> str:
 
 
 def test_the_live_path_gives_the_network_the_numbers_of_training(
-    small_set: Set, model: Path, take: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_set: Set, small_policy: Path, take: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policy = Policy.load(model)
+    policy = Policy.load(small_policy)
     takes = load_takes(small_set.home, [take], policy.model.encoder, policy.cameras, policy.step_s)
     windows = Windows(takes, 4, scalers=policy.model.codec.scalers, cameras=policy.cameras, held_out=0.0)
     trained = windows.train.all("robot")
@@ -163,6 +148,14 @@ def test_all_streams_are_taken_at_the_instant_of_the_slowest(rings: dict[str, Ri
     assert seen.pictures["front"][0, 0, 0] == 2, "not the newest one, which shows a later moment"
     assert seen.pose[0] == pytest.approx(0.043, abs=1e-6), "between the states of 140 and 150 ms"
     assert seen.skew_s == pytest.approx(0.010)
+
+
+def test_two_states_of_one_time_count_once(rings: dict[str, Ring]) -> None:
+    for name, ring in rings.items():
+        put(ring, 100, 7)
+        if name == "observation.state":
+            put(ring, 100, 9)
+    assert Observer(rings, ("front", "wrist")).observe(100 * MS).pose[0] == 7
 
 
 def test_a_camera_that_lags_too_far_behind_is_refused_by_name(rings: dict[str, Ring]) -> None:

@@ -11,10 +11,6 @@ import pytest
 
 from models import policy_worker
 from models.policy import Policy
-from models.recipes import ActVaeRecipe, NtpRecipe, RfRecipe
-from models.registry import model_folder
-from models.stages import RunSpec
-from models.train_worker import run
 from storage.episode import Episode
 from tests.models.conftest import Set
 from workbench.core.bus import Bus
@@ -25,18 +21,12 @@ from workbench.core.ring import Ring
 from workbench.core.types import ActionChunk
 from workbench.services.hosting import Child, Host
 
-SMALL = {"steps": 3, "batch": 16, "width": 16, "layers": 1, "horizon_s": 0.4}
 STREAMS = ("observation.images.front", "observation.images.wrist", "observation.state")
 
 
-@pytest.fixture(scope="module")
-def folder(small_set: Set) -> Path:
-    home, bases = small_set.home, {}
-    for recipe in (ActVaeRecipe(codes=8, tokens=2, **SMALL), NtpRecipe(**SMALL), RfRecipe(flow_width=16, **SMALL)):
-        spec = RunSpec(recipe.stage, recipe, small_set.robot[:3], home.path, dict(bases))
-        assert run(spec.write(), resume=False) == 0
-        bases[recipe.stage] = spec.model_id
-    return model_folder(home, bases["rf"])
+@pytest.fixture
+def folder(small_policy: Path) -> Path:
+    return small_policy
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from workbench.core.errors import WorkbenchError
-from workbench.core.types import ActionChunk
-from workbench.services.benches import ACT_EVERY_ROWS, bench_train, boundary_jump, lateness
+from workbench.services.benches import bench_train, lateness
 
 
 def test_lateness_is_measured_against_the_grid_not_the_last_tick() -> None:
@@ -46,30 +45,6 @@ def test_skipped_ticks_are_counted_not_called_late() -> None:
 def test_a_tick_that_never_ran_is_an_error() -> None:
     with pytest.raises(WorkbenchError, match="no control tick"):
         lateness(np.array([0.0]), 0.01)
-
-
-def chunk(start: float, offset: float = 0.0) -> ActionChunk:
-    """Eight steps of 1 cm along x from ``start``, all shifted by ``offset`` along y."""
-    targets = np.zeros((8, 8))
-    targets[:, 0] = start + 0.01 * np.arange(1, 9)
-    targets[:, 1] = offset
-    return ActionChunk(0, 0.1, targets, "model")
-
-
-def test_chunks_that_continue_each_other_do_not_jump() -> None:
-    chunks = [chunk(0.01 * ACT_EVERY_ROWS * k) for k in range(10)]
-    assert boundary_jump(chunks, rows=1000) == pytest.approx(0.0, abs=1e-9)
-
-
-def test_a_jump_is_told_in_steps() -> None:
-    """Plans that disagree by 2 cm where a step is 1 cm."""
-    chunks = [chunk(0.01 * ACT_EVERY_ROWS * k, offset=0.02 * (k % 2)) for k in range(10)]
-    assert boundary_jump(chunks, rows=1000) == pytest.approx(2.0)
-
-
-def test_going_back_to_the_start_of_the_take_is_no_jump() -> None:
-    laps = [chunk(0.01 * ACT_EVERY_ROWS * (k % 5)) for k in range(15)]
-    assert boundary_jump(laps, rows=5 * ACT_EVERY_ROWS) == pytest.approx(0.0, abs=1e-9)
 
 
 @pytest.mark.slow

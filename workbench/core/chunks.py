@@ -115,6 +115,13 @@ def plan_at(targets: NDArray[np.float64], step: float) -> NDArray[np.float64]:
     return mix(targets[low], targets[low + 1], phase - low)
 
 
+def plan_change_m_s(chunk: ActionChunk) -> float:
+    """The largest change of the tool's velocity from one step of a chunk to the next."""
+    if len(chunk.targets) < 3:
+        return 0.0
+    return float(np.linalg.norm(np.diff(chunk.targets[:, :3], 2, axis=0), axis=1).max()) / chunk.step_s
+
+
 def mix(first: NDArray[np.float64], second: NDArray[np.float64], share: float) -> NDArray[np.float64]:
     """Linear in position, normalised-linear in rotation; the gripper is the second's as soon as share > 0.5."""
     result = (1 - share) * first + share * second

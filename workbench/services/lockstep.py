@@ -200,7 +200,9 @@ class LockstepSession:
         success = self._world.succeeded(job.task)
         reason = driver.status().reason
         latency_ms = asking.latency_ms()
-        extra = {"latency_ms_p50": latency_ms, "ended_by": reason if not success else "success"}
+        extra: dict[str, Any] = {"latency_ms_p50": latency_ms, "plan_change_m_s": asking.plan_change_m_s}
+        extra |= {"blend": str(self._settings.blend), "latency_s": self._settings.latency_s}
+        extra |= {"ended_by": reason if not success else "success"}
         episode_id = self._capture.stop_take(Outcome.SUCCESS if success else Outcome.FAILURE, extra)
         return TakeResult(job, episode_id, success, 0.0, "" if success else reason, latency_ms)
 

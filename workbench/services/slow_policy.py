@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from workbench.core.chunks import Blend, Played
+from workbench.core.chunks import Blend, Played, plan_change_m_s
 from workbench.core.clock import Clock
 from workbench.core.ring import Ring
 from workbench.core.types import ActionChunk
@@ -31,6 +31,8 @@ class SlowPolicy:
 
     Args:
         played: the stream ``policy.tick``; in synchronous mode the next question waits until the arm stands.
+
+    ``plan_change_m_s`` is the largest change of velocity from step to step inside any chunk so far.
     """
 
     def __init__(self, policy: Child, clock: Clock, played: Ring, pace: Pace) -> None:
@@ -39,6 +41,7 @@ class SlowPolicy:
         self._answer: ActionChunk | None = None
         self._given: ActionChunk | None = None
         self._latencies_ms: list[float] = []
+        self.plan_change_m_s = 0.0
 
     def newest(self) -> ActionChunk | None:
         """The newest chunk that has arrived by now."""
@@ -56,6 +59,7 @@ class SlowPolicy:
         self._asked_ns = now_ns
         self._answer = self._policy.call("act", t_observed_ns=now_ns, timeout_s=120)
         self._latencies_ms.append(self._answer.latency_ms)
+        self.plan_change_m_s = max(self.plan_change_m_s, plan_change_m_s(self._answer))
 
     def latency_ms(self) -> float:
         """Median of the time that the answers really took; 0 without any."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import time
+from typing import Any
 
 from workbench.core.chunks import chunk_spec
 from workbench.core.errors import StateError, WorkbenchError
@@ -89,6 +90,11 @@ class DrivingStation(StationCore):
             self.start_take(task, EpisodeKind.ROLLOUT, {"model": self._policy[0], "head": self._policy[1]})
         self._child("arm").call("drive", chunks=str(self._chunks.path), policy_id=self._policy[0])
         self._background.run(self._supervise, "station-drive")
+
+    def policy_stats(self) -> dict[str, Any]:
+        """What the policy process says about itself, see ``policy_worker.Worker.stats``."""
+        stats: dict[str, Any] = self._child("policy").call("stats")
+        return stats
 
     def end_drive(self, reason: str, *, counts: bool = True) -> None:
         """The attempt is over, whatever it has come to: hold, and seal its take with the reason.
