@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hardware.arm import ARMS, Arm
 from hardware.teleop import TELEOPS, Teleop, marks_of, words_of
 from workbench.core.chunks import unpack_chunk
 from workbench.core.clock import MonotonicClock, Pacer
+from workbench.core.companion import Companion
 from workbench.core.errors import StateError, WorkbenchError
 from workbench.core.events import DriverChanged, Failed, TakeJudged
 from workbench.core.link import Handler, Link
@@ -77,6 +78,7 @@ class Control:
         self._pictures: list[Ring] = []
         self._chunk_ring: Ring | None = None
         self._policy_id = ""
+        self._needs: dict[str, Companion] = {}
         self._teleop: Teleop | None = None
         self._teleop_settings: tuple[str, dict[str, Any]] = ("", {})
         self._watching = ""
@@ -184,12 +186,19 @@ class Control:
             self._said_stopped = stopped
         self._publish(event)
 
-    def drive(self, chunks: str, policy_id: str) -> None:
-        """Let the policy that writes into the ring ``chunks`` drive."""
+    def drive(self, chunks: str, policy_id: str, needs: Mapping[str, int | None] | None = None) -> None:
+        """Let the policy that writes into the ring ``chunks`` drive.
+
+        Args:
+            needs: process ids by name; the arm holds in the next tick after one of them has ended.
+        """
         if self._chunk_ring is not None:
             self._chunk_ring.close()
         self._chunk_ring = Ring.attach(Path(chunks))
         self._policy_id = policy_id
+        old, self._needs = self._needs, {name: Companion(pid) for name, pid in (needs or {}).items() if pid}
+        for companion in old.values():
+            companion.close()
         self._attach_pictures()
         self._driver.drive(self._newest_chunk)
 
@@ -273,8 +282,10 @@ class Control:
         self.write_stops()
         self._close_teleop()
         self._arm.close()
-        for ring in (*self._rings.values(), *self._pictures, *([self._chunk_ring] if self._chunk_ring else [])):
-            ring.close()
+        for thing in (*self._rings.values(), *self._pictures, *self._needs.values()):
+            thing.close()
+        if self._chunk_ring is not None:
+            self._chunk_ring.close()
 
     def _run(self) -> None:
         self._priority = be_first() if self._own_process else "normal"
@@ -294,6 +305,10 @@ class Control:
                 gc.collect(1)  # right after a tick, instead of whenever it happens to be due
 
     def _newest_chunk(self) -> ActionChunk | None:
+        for name, companion in self._needs.items():
+            if companion.ended:
+                self._driver.fail(f"the {name} process has ended")
+                return None
         frame = self._chunk_ring.latest() if self._chunk_ring is not None else None
         return unpack_chunk(frame, self._policy_id) if frame is not None else None
 

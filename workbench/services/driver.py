@@ -136,8 +136,10 @@ class Driver:
 
     def _give_up(self, reason: str) -> None:
         """Hold for a reason that is no person's wish."""
+        moving = self.state in (DriverState.DRIVING, DriverState.CORRECTING)
         self.hold(reason)
-        self._fault = reason if self.state is DriverState.HOLDING else ""
+        if moving:
+            self._fault = reason
 
     def park(self) -> None:
         """Hold if needed, then go home slowly through the guard and stay; whatever is in the way stops the arm.

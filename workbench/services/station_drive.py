@@ -88,7 +88,7 @@ class DrivingStation(StationCore):
         self._task, self._success, self._over, self._ended = task, None, False, ("", True)
         if record:
             self.start_take(task, EpisodeKind.ROLLOUT, {"model": self._policy[0], "head": self._policy[1]})
-        self._child("arm").call("drive", chunks=str(self._chunks.path), policy_id=self._policy[0])
+        self._let_drive(self._chunks)
         self._background.run(self._supervise, "station-drive")
 
     def policy_stats(self) -> dict[str, Any]:
@@ -117,7 +117,12 @@ class DrivingStation(StationCore):
             self.drive(self._task)
         else:
             self._child("policy").call("start", timeout_s=60)  # one whose server was lost waits for a person's word
-            self._child("arm").call("drive", chunks=str(self._chunks.path), policy_id=self._policy[0])
+            self._let_drive(self._chunks)
+
+    def _let_drive(self, chunks: Ring) -> None:
+        """The arm follows the loaded policy as long as the processes that this needs run."""
+        needs = {name: self._children[name].pid for name in ("policy", "capture") if name in self._children}
+        self._child("arm").call("drive", chunks=str(chunks.path), policy_id=self._policy[0], needs=needs)
 
     def park(self) -> None:
         """Go home slowly and stay."""
