@@ -21,14 +21,8 @@ def retrieval(visual_BV: Tensor, action_BV: Tensor, tokens_BN: Tensor) -> tuple[
     Actions with equal token strings are one item of the gallery. Ties count against the model. The second value is the
     (B, U) matrix of cosines for the report.
     """
-    gallery_UN, own_B = torch.unique(tokens_BN, dim=0, return_inverse=True)
-    first_U = torch.full((len(gallery_UN),), len(tokens_BN)).scatter_reduce(
-        0, own_B, torch.arange(len(tokens_BN)), reduce="amin"
-    )
-    cosine_BU = functional.normalize(visual_BV, dim=1) @ functional.normalize(action_BV[first_U], dim=1).T
-    own = cosine_BU.gather(1, own_B[:, None])
-    rank_B = (cosine_BU >= own - 1e-6).sum(dim=1) - 1
-    size = len(gallery_UN)
+    rank_B, cosine_BU = ranks(visual_BV, action_BV, tokens_BN)
+    size = cosine_BU.shape[1]
     metrics = {
         "retrieval_top1": float((rank_B < 1).double().mean()),
         "retrieval_top5": float((rank_B < 5).double().mean()),
@@ -38,6 +32,17 @@ def retrieval(visual_BV: Tensor, action_BV: Tensor, tokens_BN: Tensor) -> tuple[
         "gallery": size,
     }
     return metrics, cosine_BU.numpy().astype(np.float32)
+
+
+def ranks(visual_BV: Tensor, action_BV: Tensor, tokens_BN: Tensor) -> tuple[Tensor, Tensor]:
+    """How many items of the gallery are at least as near as the own one, (B,), and the cosines (B, U); see above."""
+    gallery_UN, own_B = torch.unique(tokens_BN, dim=0, return_inverse=True)
+    first_U = torch.full((len(gallery_UN),), len(tokens_BN)).scatter_reduce(
+        0, own_B, torch.arange(len(tokens_BN)), reduce="amin"
+    )
+    cosine_BU = functional.normalize(visual_BV, dim=1) @ functional.normalize(action_BV[first_U], dim=1).T
+    own = cosine_BU.gather(1, own_B[:, None])
+    return (cosine_BU >= own - 1e-6).sum(dim=1) - 1, cosine_BU
 
 
 def r2(predicted_BD: NDArray[Any], true_BD: NDArray[Any]) -> float:

@@ -48,7 +48,7 @@ class NtpStage:
         self.model = PolicyModel(encoder, codec, net, None, self.recipe, *names, self.data.binary_gripper())
 
     def parameters(self) -> list[dict[str, Any]]:
-        return decayed(self.net)
+        return policy_groups(self.net, self.recipe)
 
     def loss(self, generator: Generator, step: int) -> tuple[Tensor, dict[str, float]]:
         batch = self.data.sample(generator, self.data.windows.train, self.recipe.batch)
@@ -90,9 +90,25 @@ def ntp_loss(
     return total, {name: float(value.detach()) for name, value in figures.items()}
 
 
-def decayed(module: nn.Module, lr_factor: float = 1.0) -> list[dict[str, Any]]:
+def policy_groups(net: NtpNet, recipe: PolicyRecipe, rest: float = 1.0, select: float = 1.0) -> list[dict[str, Any]]:
+    """Optimiser groups of backbone and token head: learning-rate factors of the selectors and of all else.
+
+    AdamW decays by learning rate times weight decay, so the selectors' weight decay is divided by how much faster they
+    learn: what is compared is the learning rate alone.
+    """
+    fast = select * recipe.selector_lr_factor
+    if fast == rest:
+        return decayed(net, rest)
+    chosen = decayed(net.backbone.select, fast)
+    for group in chosen:
+        group.setdefault("weight_decay", recipe.weight_decay * rest / fast)
+    return chosen + decayed(net, rest, but=net.backbone.select)
+
+
+def decayed(module: nn.Module, lr_factor: float = 1.0, but: nn.Module | None = None) -> list[dict[str, Any]]:
     """Optimiser groups: matrices decay by the recipe's weight decay, biases and norms do not."""
-    trained = [p for p in module.parameters() if p.requires_grad]
+    left_out = {id(p) for p in but.parameters()} if but is not None else set()
+    trained = [p for p in module.parameters() if p.requires_grad and id(p) not in left_out]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "lr_factor": lr_factor},
         {"params": [p for p in trained if p.ndim < 2], "lr_factor": lr_factor, "weight_decay": 0.0},

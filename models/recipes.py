@@ -133,8 +133,7 @@ class VdVaeRecipe(Recipe):
         shape_dropout: share of robot rows of which, as of human rows always, only the places of clusters are shown and
             not their size: an arm that reaches into the picture grows where a hand from the other side shrinks.
         camera_dropout: share of robot rows whose cameras beyond the first are hidden (always hidden for human rows).
-        control: variant trained beside the model and measured the same way: "" | "no_contrast" |
-            "reconstruction_only" | "no_human".
+        control: variant trained beside the model and measured the same way: "" or a name in ``VARIANTS``.
     """
 
     stage: ClassVar[str] = "vd_vae"
@@ -169,6 +168,8 @@ class VdVaeRecipe(Recipe):
             "no_contrast": {"contrast_weight": 0.0},
             "reconstruction_only": {"contrast_weight": 0.0, "decode_weight": 0.0, "token_weight": 0.0},
             "no_human": {"human_share": 0.0},
+            "supervised_only": {"contrast_weight": 0.0, "reconstruct_weight": 0.0, "human_share": 0.0},
+            "contrast_only": {"decode_weight": 0.0, "token_weight": 0.0},
         }
     )
 
@@ -189,6 +190,8 @@ class PolicyRecipe(Recipe):
         proprio_noise: on the state.
         outside_share: robot rows that are seen as human rows always are: first camera only, no proprioception.
         text_noise: on the instruction's vector, relative to its length; makes unheard wordings less of a jump.
+        selector_lr_factor: learning rate of what the instruction selects, against the rest of the backbone; its weight
+            decay per step stays the same.
         keyframe_weight: of the hindsight keyframe loss.
         regression_weight: of an auxiliary direct regression of the chunk.
         human_share, human_weight, confidence_min: share of human rows per batch, weight of their pseudo-tokens and
@@ -203,6 +206,7 @@ class PolicyRecipe(Recipe):
     proprio_noise: float = 0.02
     outside_share: float = 0.05
     text_noise: float = 0.1
+    selector_lr_factor: float = 1.0
     keyframe_weight: float = 1.0
     regression_weight: float = 5.0
     human_share: float = 0.1
@@ -239,8 +243,10 @@ class RfRecipe(PolicyRecipe):
         integration_steps, time_draws, beta_a, beta_b: Euler steps; times per row from 0.999 (1 - Beta(a, b)).
         flow_weight, token_weight: of the flow loss and of the next-token loss kept beside it.
         backbone_lr_factor: the learning rate of backbone and token head against the flow head's; 0 freezes them.
+        tune_lr_factor: when fine-tuning, the learning rate of everything but the selectors.
         km_token_weight, km_velocity_weight, km_regression_weight: pull towards the reference's token
             distribution (KL(reference || policy)), velocity field and regression.
+        km_relative: multiply each of these weights by the weight of the loss it belongs to.
         km_old_instructions: match on the pictures of this run under random old instructions instead of the own one.
         replay_share: share of rows drawn from old episodes.
     """
@@ -257,9 +263,11 @@ class RfRecipe(PolicyRecipe):
     flow_weight: float = 1.0
     token_weight: float = 1.0
     backbone_lr_factor: float = 1.0
+    tune_lr_factor: float = 1.0
     km_token_weight: float = 0.0
     km_velocity_weight: float = 0.0
     km_regression_weight: float = 0.0
+    km_relative: bool = False
     km_old_instructions: bool = True
     replay_share: float = 0.0
 

@@ -13,7 +13,7 @@ from models import bundle, km, text
 from models.backbone import Seen
 from models.data import Batch, Rows
 from models.flow_head import RfNet, draw_times, flow_loss
-from models.ntp import decayed, ntp_loss
+from models.ntp import decayed, ntp_loss, policy_groups
 from models.policy_data import PolicyData, join
 from models.policy_metrics import measure
 from models.policy_model import PolicyModel, input_noise, load_policy_model
@@ -41,6 +41,7 @@ class RfStage:
         torch.manual_seed(self.recipe.seed)
         self.parent = spec.bases.get("rf") or spec.bases["ntp"]
         base = load_policy_model(model_folder(home, self.parent))
+        self._tuning = base.rf is not None
         self.data = PolicyData(spec, home, self.recipe, base.codec, base.encoder, base.cameras)
         self.net = self._network(base)
         self.module: nn.Module = self.net
@@ -64,9 +65,11 @@ class RfStage:
             raise WorkbenchError("none of the new takes has a robot window to learn from", "Record demonstrations")
 
     def parameters(self) -> list[dict[str, Any]]:
-        groups = decayed(self.net.flow)
-        if self.recipe.backbone_lr_factor > 0:
-            groups += decayed(self.net.ntp, self.recipe.backbone_lr_factor)
+        backbone = self.recipe.backbone_lr_factor
+        share = self.recipe.tune_lr_factor if self._tuning else 1.0
+        groups = decayed(self.net.flow, share)
+        if backbone > 0:
+            groups += policy_groups(self.net.ntp, self.recipe, backbone * share, backbone)
         return groups
 
     def loss(self, generator: Generator, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -137,10 +140,12 @@ class RfStage:
         said = km.old_instructions(self._old_IE, len(rows)) if recipe.km_old_instructions else rows.text_BE
         asked = km.Asked(rows.features_BCKF, rows.state_BS, said, rows.has_action_B)
         found = km.mismatch(reference, self.net, asked, draw_times(len(rows), recipe.beta_a, recipe.beta_b))
+        of_loss = (recipe.token_weight, recipe.flow_weight, recipe.regression_weight)
+        token, velocity, regression = of_loss if recipe.km_relative else (1.0, 1.0, 1.0)
         total = (
-            recipe.km_token_weight * found.token_kl
-            + recipe.km_velocity_weight * found.velocity
-            + recipe.km_regression_weight * found.regression
+            recipe.km_token_weight * token * found.token_kl
+            + recipe.km_velocity_weight * velocity * found.velocity
+            + recipe.km_regression_weight * regression * found.regression
         )
         parts = {"km_token": found.token_kl, "km_velocity": found.velocity, "km_regression": found.regression}
         return total, {name: float(value.detach()) for name, value in parts.items()}

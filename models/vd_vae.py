@@ -193,7 +193,7 @@ class VdVaeStage:
 
     def _arm(self, recipe: VdVaeRecipe) -> _Arm:
         net = VdVae(recipe, self.act.net, len(self.windows.cameras), *self.encoder.shape)
-        sample = self.windows.train.all("both", _PROBE)
+        sample = self.windows.train.all("both" if recipe.human_share > 0 else "robot", _PROBE)
         net.fit(sample.features_BCKF, sample.future_BCKF)
         return _Arm(net, recipe)
 
