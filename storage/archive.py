@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from storage import zarr_meta
-from storage.archive_swap import ARCHIVE, only_one, original_folder, put_back, put_in_place, settle, work_folder
+from storage.archive_swap import only_one, original_folder, put_back, put_in_place, settle, work_folder
 from storage.content import content_hash, examine_stream, journal_sums, read_grid
 from storage.database import locked
 from storage.disk import sync_paths, write_file
 from storage.layout import COPY_NAME, GROUP_NAME, Home
 from storage.manifest import Manifest
+from storage.marks import ARCHIVE
 from storage.reader import Episode, read_manifest
 from storage.recoding import WORTH, ArchiveSettings, Recoded, plan_codec, recode, with_codecs
 from storage.sealing import array_documents, write_manifest

@@ -18,10 +18,10 @@ from pathlib import Path
 from storage.disk import sync_paths
 from storage.layout import SEALED_SUFFIX, Home
 from storage.manifest import Manifest
+from storage.marks import ARCHIVE, recorded_hash
 from storage.reader import read_manifest
 from workbench.core.errors import CorruptTakeError, StateError
 
-ARCHIVE = "archive"  # the key in a manifest's ``extra``
 _EXCHANGE = 2  # RENAME_EXCHANGE, linux/fs.h
 _AT_FDCWD = -100
 _CANNOT = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
@@ -39,9 +39,7 @@ def work_folder(home: Home, episode_id: str) -> Path:
 
 def original_hash(manifest: Manifest) -> str:
     """The content hash a take was recorded with, archived or not: the same for both forms of a take."""
-    told = manifest.extra.get(ARCHIVE)
-    found = told.get("original_hash") if isinstance(told, dict) else None
-    return found if isinstance(found, str) else manifest.content_hash
+    return recorded_hash(manifest.extra, manifest.content_hash)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, case, delete, select
+from sqlalchemy import Engine, Select, case, delete, select
 from sqlalchemy.orm import Session
 
 from storage.entering import in_batches, insert_rows
@@ -178,11 +178,11 @@ def take_uses(session: Session, query: Select[Any]) -> tuple[TakeUse, ...]:
 
 def uses(episode_id: Any, content_hash: Any) -> Select[Any]:
     """Takes that another table names, and what has become of them."""
-    changed: ColumnElement[bool] = (content_hash != "") & (content_hash != EpisodeRow.content_hash)
+    same = content_hash.in_(("", EpisodeRow.content_hash, EpisodeRow.recorded_hash))
     state = case(
         (EpisodeRow.id.is_(None), "gone"),
         (EpisodeRow.trashed, "trashed"),
-        (changed, "changed"),
+        (~same, "changed"),
         else_="here",
     )
     return select(episode_id, content_hash, state).outerjoin(EpisodeRow, EpisodeRow.id == episode_id)

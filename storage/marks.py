@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from workbench.core.errors import WorkbenchError
 
 TAGS, TRIM, QUALITY, MODEL, TRIAL, SPLIT_OF = "tags", "trim", "quality", "model", "trial", "split_of"
+ARCHIVE = "archive"
 LONGEST_TAG = 64
 _INT64 = 1 << 63
 
@@ -67,6 +68,13 @@ def quality_version(extra: Mapping[str, Any]) -> int | None:
     value = extra.get(QUALITY)
     version = value.get("version") if isinstance(value, Mapping) else None
     return version if isinstance(version, int) and not isinstance(version, bool) and 0 <= version < 1 << 31 else None
+
+
+def recorded_hash(extra: Mapping[str, Any], content_hash: str) -> str:
+    """The content hash a take was recorded with: the archive's other form of it names the one before."""
+    told = extra.get(ARCHIVE)
+    found = told.get("original_hash") if isinstance(told, Mapping) else None
+    return found if isinstance(found, str) and len(found) <= LONGEST_TAG else content_hash
 
 
 def model_of(extra: Mapping[str, Any]) -> str:

@@ -244,6 +244,7 @@ def episode_values(manifest: Manifest, *, trashed: bool, stamp: str) -> dict[str
         "trashed": trashed,
         "rate_ok": rate_ok(manifest),
         "quality_version": marks.quality_version(manifest.extra),
+        "recorded_hash": marks.recorded_hash(manifest.extra, manifest.content_hash),
         **{f"{name}_key": key_of(storable(getattr(manifest, name))) for name in names},
         "words_key": key_of(words_of(manifest)),
         "tags_key": key_of_set(marks.tags_of(manifest.extra)),

@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage import marks, zarr_meta
-from storage.archive_swap import ARCHIVE
 from storage.codecs import is_picture
 from storage.columns import TIME_ROWS, ColumnWriter
 from storage.disk import replace_file, sync_paths, write_file
 from storage.journal import JournalWriter
 from storage.layout import GROUP_NAME, JOURNAL_NAME, Home
 from storage.manifest import Gaps, Manifest
-from storage.marks import Trim
+from storage.marks import ARCHIVE, Trim
 from storage.reader import Episode
 from storage.sealing import seal_folder
 from storage.shards import FrameReader, pack_shard, shard_name

@@ -79,6 +79,7 @@ class EpisodeRow(Base):
     gaps: Mapped[dict[str, Any]]
     extra: Mapped[dict[str, Any]]
     content_hash: Mapped[str]
+    recorded_hash: Mapped[str] = mapped_column(String(64))  # the content hash before archiving; the same otherwise
     trashed: Mapped[bool]
     rate_ok: Mapped[bool]  # every stream came at no less than 95 % of its rate
     quality_version: Mapped[int | None]

@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from storage.archive_swap import ARCHIVE
 from storage.layout import Home
+from storage.marks import ARCHIVE
 from workbench.cli_output import Output
 from workbench.core.errors import WorkbenchError
 from workbench.services.archiving import (

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from storage.archive_swap import original_folder
+from storage.catalog import Catalog
 from storage.layout import Home
 from storage.recoding import ArchiveSettings
+from storage.records import ModelEntry
 from tests.storage.test_archive import COLOR, STATE, record
 from workbench.cli import main
 from workbench.core.types import EpisodeKind
@@ -45,6 +47,10 @@ def test_archive_and_undo_keep_one_take_in_the_catalogue(home: Home, capsys: pyt
         assert entry.extra["archive"]["original_hash"] == takes[0].content_hash
         assert library.open(takes[0].id).verify() == ()
         assert due_for_archive(library.episodes(kind=EpisodeKind.TELEOP), 0) == [takes[1].id]
+    with Catalog(home) as catalog:
+        learnt = [(takes[0].id, takes[0].content_hash), (takes[1].id, "0" * 64)]
+        catalog.lineage.enter_model(ModelEntry("m", "rf"), learnt)
+        assert [use.state for use in catalog.lineage.takes_of("m")] == ["here", "changed"], "archived is not changed"
     assert run(home, capsys, takes[0].id)[0] == 1
     code, told = run(home, capsys, "--undo", takes[0].id)
     assert code == 0 and told["restored"] == [takes[0].id]

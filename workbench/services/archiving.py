@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from storage.archive import ArchiveReport, Progress, archive_take, unarchive
-from storage.archive_swap import ARCHIVE
 from storage.catalog import Catalog
 from storage.layout import Home
+from storage.marks import ARCHIVE
 from storage.recoding import ArchiveSettings
 from storage.records import EpisodeRecord
 from workbench.core.errors import WorkbenchError

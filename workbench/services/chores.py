@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from storage.archive_swap import ARCHIVE
 from storage.catalog import Catalog
 from storage.layout import Home
+from storage.marks import ARCHIVE
 from storage.quality import KEY, Quality, Reference, assess_at, is_current
 from storage.reader import read_manifest
 from workbench.core.errors import CorruptTakeError, WorkbenchError

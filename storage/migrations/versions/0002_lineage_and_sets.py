@@ -23,6 +23,7 @@ def upgrade() -> None:
             batch_op.drop_index(batch_op.f(f"ix_episodes_{name}"))
         batch_op.add_column(sa.Column("rate_ok", sa.Boolean(), nullable=False, server_default=sa.true()))
         batch_op.add_column(sa.Column("quality_version", sa.Integer(), nullable=True))
+        batch_op.add_column(sa.Column("recorded_hash", sa.String(length=64), nullable=False, server_default=""))
         for name in _KEYS:
             batch_op.add_column(sa.Column(name, _KEY, nullable=False, server_default="0"))
         # Empty stamps make the catalogue read every manifest again when it is next opened.
@@ -31,7 +32,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("undone", sa.Boolean(), nullable=False, server_default=sa.false()))
     _fill(op.get_bind())
     with op.batch_alter_table("episodes", schema=None) as batch_op:
-        for name in ("rate_ok", *_KEYS, "stamp"):
+        for name in ("rate_ok", "recorded_hash", *_KEYS, "stamp"):
             batch_op.alter_column(name, server_default=None)
         batch_op.create_index("ix_episodes_page", _PAGE, unique=False)
     with op.batch_alter_table("edits", schema=None) as batch_op:
@@ -46,7 +47,7 @@ def downgrade() -> None:
         op.drop_table(name)
     with op.batch_alter_table("episodes", schema=None) as batch_op:
         batch_op.drop_index("ix_episodes_page")
-        for name in ("rate_ok", "quality_version", *_KEYS, "stamp"):
+        for name in ("rate_ok", "quality_version", "recorded_hash", *_KEYS, "stamp"):
             batch_op.drop_column(name)
     with op.batch_alter_table("episodes", schema=None) as batch_op:
         for name in _OLD_INDEXES:
