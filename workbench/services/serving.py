@@ -71,7 +71,7 @@ class Serving:
         return self._child.pid if self._child else None
 
     def stats(self) -> dict[str, int]:
-        """How many clients came and how many requests were answered, refused, superseded. WorkbenchError if it ended."""
+        """How many clients came, and what became of their requests. WorkbenchError if the server has ended."""
         if self._child is None:
             raise WorkbenchError("the policy is not served", "Start serving first")
         counts: dict[str, int] = self._child.call("stats")
