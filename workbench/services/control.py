@@ -192,6 +192,8 @@ class Control:
         Args:
             needs: process ids by name; the arm holds in the next tick after one of them has ended.
         """
+        if self._driver.state is DriverState.DRIVING:  # the tick reads what is exchanged below
+            raise StateError("a policy drives already", "Hold it first")
         if self._chunk_ring is not None:
             self._chunk_ring.close()
         self._chunk_ring = Ring.attach(Path(chunks))
@@ -282,10 +284,10 @@ class Control:
         self.write_stops()
         self._close_teleop()
         self._arm.close()
-        for thing in (*self._rings.values(), *self._pictures, *self._needs.values()):
-            thing.close()
-        if self._chunk_ring is not None:
-            self._chunk_ring.close()
+        for ring in (*self._rings.values(), *self._pictures, *([self._chunk_ring] if self._chunk_ring else [])):
+            ring.close()
+        for companion in self._needs.values():
+            companion.close()
 
     def _run(self) -> None:
         self._priority = be_first() if self._own_process else "normal"
