@@ -37,7 +37,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     which["read"].add_argument("--takes", type=positive, default=12)
     which["read"].add_argument("--seconds", type=seconds, default=10.0, help="length of each take")
     which["read"].add_argument("--samples", type=positive, default=600)
-    which["read"].add_argument("--quick", action="store_true", help="3 takes of 3 s, 60 samples")
+    which["read"].add_argument("--catalogue", type=positive, default=100_000, help="takes in a synthetic catalogue")
+    which["read"].add_argument("--quick", action="store_true", help="3 takes of 3 s, 60 samples, 2000 in the catalogue")
     for name in ("record", "control"):
         which[name].add_argument("--seconds", type=seconds, default=20.0)
         which[name].add_argument("--quick", action="store_const", dest="seconds", const=4.0, help="4 seconds")
@@ -68,8 +69,8 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         count, views = (12, 1) if options.quick else (options.count, options.cameras)
         return bench_codecs(count, views, options.pictures, options.seed)
     if options.action == "read":
-        takes, length, samples = (3, 3.0, 60) if options.quick else (options.takes, options.seconds, options.samples)
-        return bench_read(takes, length, samples, options.pictures, options.home, options.seed)
+        size = (options.takes, options.seconds, options.samples, options.pictures, options.home, options.catalogue)
+        return bench_read(*((3, 3.0, 60, *size[3:5], 2000) if options.quick else size), options.seed)
     if options.action == "control":
         return benches.bench_control(options.seconds, options.home, options.model)
     if options.action == "train":

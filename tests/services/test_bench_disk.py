@@ -28,10 +28,11 @@ def test_recording_counts_every_picture_and_leaves_nothing_behind(tmp_path: Path
 
 
 def test_reading_reports_each_way_of_reading(tmp_path: Path) -> None:
-    found = bench_read(2, 2.0, 30, None, tmp_path, seed=0)
+    found = bench_read(2, 2.0, 30, None, tmp_path, 500, seed=0)
     assert found["windows"] > 10 and found["takes"] == 2
     assert 0 < found["random_sample_small_cpu_ms"] < found["random_sample_cpu_ms"]
     assert found["playback_x_realtime"] > 0
+    assert found["catalogue"]["takes"] == 500 and found["catalogue"]["page_ms"]["p50"] > 0
     assert not list(tmp_path.iterdir())
 
 

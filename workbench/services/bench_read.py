@@ -18,6 +18,7 @@ from storage.episode import Episode, EpisodeWriter, StoreSettings
 from storage.layout import Home
 from storage.windows import WindowReader, WindowSpec
 from workbench.core.types import EpisodeKind, Frame, StreamSpec, TakeInfo, arm_axes
+from workbench.services import bench_catalog
 from workbench.services.bench_pictures import HEIGHT, RATE_HZ, WIDTH, camera_takes
 
 CAMERAS = ("camera0", "camera1")
@@ -26,14 +27,15 @@ _JOINTS, _CONTROL_HZ, _PICTURES = 6, 100.0, 60
 
 
 def bench_read(
-    takes: int, seconds: float, samples: int, pictures: Path | None, home: Path | None, seed: int
+    takes: int, seconds: float, samples: int, pictures: Path | None, home: Path | None, catalogue: int, seed: int
 ) -> dict[str, Any]:
     """Read back takes of two 640x480 cameras and an arm, stored as the recorder stores them.
 
     A random sample is two pictures of each camera, a state and 16 actions, anywhere in any take.
     ``random_sample_cpu_ms``: processor time with stored pictures; ``random_sample_small_cpu_ms``: with the decoded
     cache of 160x120; ``playback_x_realtime``: seconds of a take over processor seconds to decode both its cameras;
-    ``memory_slope_bytes_per_sample``: growth of this process over the second half of the samples.
+    ``memory_slope_bytes_per_sample``: growth of this process over the second half of the samples. ``catalogue``:
+    pages and lineage of an index of so many takes.
     """
     with tempfile.TemporaryDirectory(prefix="clap-bench-", dir=home) as folder:
         root = Home.open(Path(folder))
@@ -55,7 +57,7 @@ def bench_read(
             **_playback(root, ids),
         }
         full.close()
-        return figures
+    return {**figures, "catalogue": bench_catalog.measure(catalogue)}
 
 
 def _random(reader: WindowReader, samples: int, seed: int) -> dict[str, Any]:
