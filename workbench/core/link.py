@@ -21,6 +21,7 @@ class Link:
         self._connection = connection
         self._send_lock = threading.Lock()
         self.closed = False
+        self.lost = False  # closed because the parent has gone, not because it said stop
 
     def publish(self, event: object) -> None:
         """Send an event to the parent's bus; silently ends when the parent is gone."""
@@ -40,7 +41,7 @@ class Link:
                 else:
                     self._answer(handlers, verb, request, arguments)
         except (EOFError, OSError):
-            self.closed = True
+            self.closed = self.lost = True
         return not self.closed
 
     def _answer(self, handlers: Mapping[str, Handler], verb: str, request: int, arguments: dict[str, Any]) -> None:
@@ -57,4 +58,4 @@ class Link:
             with self._send_lock:
                 self._connection.send(message)
         except (BrokenPipeError, OSError):
-            self.closed = True
+            self.closed = self.lost = True

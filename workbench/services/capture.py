@@ -221,11 +221,11 @@ class Capture:
     def statuses(self) -> list[CameraStatus]:
         return [camera.status() for camera in self.cameras]
 
-    def close(self) -> None:
-        """Seal what is being recorded (nothing recorded is lost), then let go of everything."""
+    def close(self, why: str = "the station was closed while recording") -> None:
+        """Seal what is being recorded (nothing recorded is lost) with the reason, then let go of everything."""
         if self.recorder.status().episode_id:
             try:
-                self.recorder.stop(extra={"ended_by": "the station was closed while recording"})
+                self.recorder.stop(extra={"ended_by": why})
             except WorkbenchError:
                 _log.exception("the take in progress could not be sealed; the doctor will")
         for camera in self.cameras:
@@ -257,4 +257,6 @@ def main(link: Link, home: str, settings: dict[str, Any], folder: str) -> None:
         link.publish(Failed("capture", str(error)))
         raise
     finally:
+        if link.lost:
+            capture.close("the program that ran the station has gone")
         capture.close()

@@ -198,7 +198,8 @@ class Control:
             self._chunk_ring.close()
         self._chunk_ring = Ring.attach(Path(chunks))
         self._policy_id = policy_id
-        old, self._needs = self._needs, {name: Companion(pid) for name, pid in (needs or {}).items() if pid}
+        needed = {**(needs or {}), **({"supervising": os.getppid()} if self._own_process else {})}
+        old, self._needs = self._needs, {name: Companion(pid) for name, pid in needed.items() if pid}
         for companion in old.values():
             companion.close()
         self._attach_pictures()
