@@ -50,6 +50,8 @@ class TrialScored:
     task: str
     success: bool
     episode_id: str
+    model_id: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

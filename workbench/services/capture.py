@@ -41,6 +41,7 @@ class CameraStatus:
         state: ``waiting`` (no picture yet), ``live`` or ``offline``.
         drops: exposures known to be missing, whole ones and depth alone, since the station started.
         warnings: what a person should know before recording with it (firmware, USB 2, refused settings).
+        info: who it is, once it has been opened: serial number, firmware, USB type, own place.
     """
 
     name: str
@@ -52,6 +53,7 @@ class CameraStatus:
     clock_domain: str = ""
     error: str = ""
     warnings: tuple[str, ...] = ()
+    info: CameraInfo | None = None
 
 
 def ring_path(folder: Path, stream: str) -> Path:
@@ -87,7 +89,7 @@ class CameraThread:
         fresh = bool(recent) and time.monotonic_ns() - recent[-1] < 2_000_000_000
         state = "offline" if self._error else "live" if fresh else "waiting"
         domain, warnings = (self.info.clock_domain, self.info.warnings) if self.info else ("", ())
-        return CameraStatus(self.name, state, fps, self._drops, width, height, domain, self._error, warnings)
+        return CameraStatus(self.name, state, fps, self._drops, width, height, domain, self._error, warnings, self.info)
 
     def end(self) -> None:
         """Ask the thread to end; does not wait."""
@@ -212,11 +214,12 @@ class Capture:
         self._take_began_ns = time.monotonic_ns()
         return self.recorder.start(info, rings)
 
-    def stop_take(self, outcome: str = Outcome.UNLABELLED, extra: dict[str, Any] | None = None) -> str:
+    def stop_take(self, outcome: str = Outcome.UNLABELLED, extra: dict[str, Any] | None = None, notes: str = "") -> str:
         """Seal the take; returns its id. What happened to cameras meanwhile goes with it as ``camera_notes``."""
-        notes = {camera.name: camera.notes_since(self._take_began_ns) for camera in self.cameras}
-        notes = {name: said for name, said in notes.items() if said}
-        return self.recorder.stop(Outcome(outcome), {**(extra or {}), "camera_notes": notes} if notes else extra).id
+        cameras = {camera.name: camera.notes_since(self._take_began_ns) for camera in self.cameras}
+        cameras = {name: said for name, said in cameras.items() if said}
+        more = {**(extra or {}), "camera_notes": cameras} if cameras else extra
+        return self.recorder.stop(Outcome(outcome), more, notes).id
 
     def statuses(self) -> list[CameraStatus]:
         return [camera.status() for camera in self.cameras]
@@ -238,15 +241,9 @@ def main(link: Link, home: str, settings: dict[str, Any], folder: str) -> None:
     """The capture process: serves take requests until the station closes or disappears."""
     capture = Capture(Home.open(Path(home)), Settings(**settings), Path(folder), link.publish)
 
-    def start_take(**values: Any) -> str:
-        return capture.start_take(**values)
-
-    def stop_take(outcome: str = Outcome.UNLABELLED, extra: dict[str, Any] | None = None) -> str:
-        return capture.stop_take(outcome, extra)
-
     handlers: dict[str, Handler] = {
-        "start_take": start_take,
-        "stop_take": stop_take,
+        "start_take": capture.start_take,
+        "stop_take": capture.stop_take,
         "discard_take": capture.recorder.discard,
         "status": lambda: (capture.statuses(), capture.recorder.status()),
     }

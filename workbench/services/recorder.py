@@ -113,12 +113,14 @@ class Recorder:
             return True
         return all(self._next[name] >= ring.written for name, ring in self._rings.items())
 
-    def stop(self, outcome: Outcome = Outcome.UNLABELLED, extra: dict[str, Any] | None = None) -> Manifest:
+    def stop(
+        self, outcome: Outcome = Outcome.UNLABELLED, extra: dict[str, Any] | None = None, notes: str = ""
+    ) -> Manifest:
         """End the take with what is still in the rings and seal it. WorkbenchError if it could not be kept whole."""
         writer = self._finish_following()
         self._machine.to(RecorderState.SEALING)
         try:
-            manifest = writer.seal(outcome, extra=extra)
+            manifest = writer.seal(outcome, notes=notes, extra=extra)
         except Exception as error:
             raise self._fault(error) from error
         self._clear()

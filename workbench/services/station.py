@@ -28,8 +28,13 @@ class Station(ReplayingStation):
         self._child("arm").call("operate", kind=teleop.kind, options=teleop.options)
 
     def set_keys(self, keys: frozenset[str]) -> None:
-        """Teleoperation keys held down now; the first one makes the operator drive, with the keyboard."""
-        if keys and self._snapshot.driver.state in ("parked", "ready", "holding"):
+        """Teleoperation keys held down now; the first one makes the operator drive, with the keyboard.
+
+        In the middle of a policy's attempt a key takes over, and letting go holds: see ``driver_watch.DeadMan``.
+        """
+        driver = self._snapshot.driver
+        taking_over = driver.watching == "keyboard" and driver.state in ("driving", "holding")
+        if keys and not taking_over and driver.state in ("parked", "ready", "holding", "driving"):
             self._ready()
             options = self.settings.teleop.options if self.settings.teleop.kind == "keyboard" else {}
             self._child("arm").call("operate", kind="keyboard", options=options)

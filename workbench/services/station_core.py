@@ -20,6 +20,7 @@ from workbench.core.events import ChildEnded, Failed, TakeJudged
 from workbench.core.files import new_id
 from workbench.core.ring import Ring, runtime_directory, sweep_runtime_directory
 from workbench.core.types import EpisodeKind, Frame, Outcome, StreamSpec
+from workbench.services.attempt import Attempt
 from workbench.services.background import Background
 from workbench.services.capture import CameraStatus
 from workbench.services.driver import DriverStatus
@@ -63,6 +64,7 @@ class StationCore:
         self._policy = ("", "rf")
         self._task, self._over = "", True
         self._ended = ("", True)
+        self._attempt: Attempt | None = None
         self._success: bool | None = None
         self._snapshot = StationStatus((), RecorderStatus("idle"), DriverStatus("parked"), settings.simulated, 0)
         self._closing = threading.Event()
@@ -121,9 +123,11 @@ class StationCore:
         )
         return episode_id
 
-    def stop_take(self, outcome: Outcome = Outcome.UNLABELLED, extra: dict[str, Any] | None = None) -> str:
+    def stop_take(
+        self, outcome: Outcome = Outcome.UNLABELLED, extra: dict[str, Any] | None = None, notes: str = ""
+    ) -> str:
         """Seal the take in progress, with more to be kept in its manifest; returns its id."""
-        episode_id: str = self._child("capture").call("stop_take", outcome=str(outcome), extra=extra)
+        episode_id: str = self._child("capture").call("stop_take", outcome=str(outcome), extra=extra, notes=notes)
         return episode_id
 
     def discard_take(self) -> None:
@@ -205,8 +209,11 @@ class StationCore:
             self._child("arm").call("fail", reason=f"the {event.name} process has ended", timeout_s=5)
 
     def _recording(self) -> bool:
+        return bool(self._recorder().episode_id)
+
+    def _recorder(self) -> RecorderStatus:
         _, recorder = self._child("capture").call("status")
-        return bool(recorder.episode_id)
+        return recorder  # type: ignore[no-any-return]
 
     def _judged(self, event: TakeJudged) -> None:
         """The operator pressed "success" or "failure" on the device: seal the take in progress, if there is one."""

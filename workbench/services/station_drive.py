@@ -9,10 +9,11 @@ from typing import Any
 
 from workbench.core.chunks import chunk_spec
 from workbench.core.errors import StateError, WorkbenchError
-from workbench.core.events import TrialScored
+from workbench.core.events import Failed, TakeJudged, TrialScored
 from workbench.core.files import new_id
 from workbench.core.ring import Ring
 from workbench.core.types import EpisodeKind, Outcome
+from workbench.services.attempt import Attempt, Policy
 from workbench.services.capture import ring_path
 from workbench.services.ending import DONE, Ending
 from workbench.services.remote_policy import REMOTE_MAIN, child_values, is_remote
@@ -22,6 +23,8 @@ from workbench.services.station_parts import chunk_steps
 
 class DrivingStation(StationCore):
     """A station whose arm may be driven by a policy under a person's eyes."""
+
+    _judgement: Outcome | None = None
 
     def load_policy(self, model_id: str, head: str = "rf", token: str = "") -> None:
         """Start the policy process for a model, or for the server at an address; it warms up while the arm waits."""
@@ -86,8 +89,11 @@ class DrivingStation(StationCore):
         policy.call("start", timeout_s=60)
         self._ready()
         self._task, self._success, self._over, self._ended = task, None, False, ("", True)
+        self._judgement = None
+        self._attempt = Attempt(Policy(*self._policy), task, instruction, time.monotonic_ns())
         if record:
             self.start_take(task, EpisodeKind.ROLLOUT, {"model": self._policy[0], "head": self._policy[1]})
+        self._watch_hand()
         self._let_drive(self._chunks)
         self._background.run(self._supervise, "station-drive")
 
@@ -95,6 +101,35 @@ class DrivingStation(StationCore):
         """What the policy process says about itself, see ``policy_worker.Worker.stats``."""
         stats: dict[str, Any] = self._child("policy").call("stats")
         return stats
+
+    def change_task(self, task: str) -> None:
+        """Something else is to be done from now on, in the middle of a drive too; the take notes when.
+
+        Plans made for the old instruction are refused from now on. NotFoundError with the nearest name.
+        """
+        instruction = self.settings.instruction(task)
+        if self._over or self._attempt is None:
+            raise StateError("no policy drives", "Choose the task, then start")
+        self._child("policy").call("set_task", instruction=instruction, timeout_s=60)
+        self._child("arm").call("renew")
+        self._attempt.ask(task, instruction, time.monotonic_ns())
+        self._task, self._success = task, None
+
+    def judge(self, outcome: Outcome, note: str = "") -> None:
+        """A person's word on the attempt in progress: hold, and seal its take with that word."""
+        if self._over or self._attempt is None:
+            raise StateError("no attempt is in progress", "Label finished takes in the library")
+        if note:
+            self.note(note)
+        self._success = outcome is Outcome.SUCCESS
+        self._judgement = outcome
+        self.end_drive(f"{outcome}, said a person")
+
+    def note(self, text: str) -> None:
+        """Words about this moment, kept with the take in progress."""
+        if self._over or self._attempt is None:
+            raise StateError("no attempt is in progress", "Write notes on finished takes in the library")
+        self._attempt.note(text.strip(), time.monotonic_ns())
 
     def end_drive(self, reason: str, *, counts: bool = True) -> None:
         """The attempt is over, whatever it has come to: hold, and seal its take with the reason.
@@ -145,11 +180,52 @@ class DrivingStation(StationCore):
         self._over = True
         with contextlib.suppress(WorkbenchError):  # a policy that has died is said by the watch; the take is sealed
             self._child("policy").call("pause")
-        if self._recording():
-            judged = Outcome.SUCCESS if self._success else Outcome.FAILURE
-            episode_id = self.stop_take(Outcome.UNLABELLED if ending.faulted else judged, {"ended_by": why})
-            if not ending.faulted:
-                self.bus.publish(TrialScored(self._task, bool(self._success), episode_id))
+        with contextlib.suppress(WorkbenchError):  # an arm that has ended has let go of its devices
+            self._child("arm").call("watch", kind="", options={})
+        recorder = self._recorder()
+        if recorder.episode_id:
+            self._keep_attempt(why, recorder.episode_id, ending.faulted)
+
+    def _keep_attempt(self, why: str, episode_id: str, faulted: bool) -> None:
+        """Seal the attempt's take with all that is known about it; score it if it says something about the policy."""
+        outcome, attempt = self._outcome(faulted), self._attempt
+        extra: dict[str, Any] = {"ended_by": why}
+        now_ns = time.monotonic_ns()
+        if attempt is not None:
+            extra |= attempt.extra()
+            if outcome is not Outcome.UNLABELLED:
+                success = outcome is Outcome.SUCCESS
+                latency_ms = self._snapshot.driver.latency_ms
+                extra |= attempt.trial(success, episode_id, attempt.seconds(now_ns), latency_ms, why)
+        self.stop_take(outcome, extra, attempt.words() if attempt is not None else "")
+        if attempt is not None and outcome is not Outcome.UNLABELLED:
+            seconds = attempt.seconds(now_ns)
+            self.bus.publish(
+                TrialScored(self._task, outcome is Outcome.SUCCESS, episode_id, attempt.policy.model_id, seconds)
+            )
+
+    def _outcome(self, faulted: bool) -> Outcome:
+        """A person's word, else the simulated station's; a fault, or a real station without a word, says nothing."""
+        if self._judgement is not None:
+            return self._judgement
+        if faulted or not (self.settings.simulated or self._success):
+            return Outcome.UNLABELLED
+        return Outcome.SUCCESS if self._success else Outcome.FAILURE
+
+    def _judged(self, event: TakeJudged) -> None:
+        """A button of the device: the word on the attempt in progress, or on the take."""
+        if self._over:
+            super()._judged(event)
+        else:
+            self._background.run(lambda: self.judge(Outcome(event.outcome)), "station-judged")
+
+    def _watch_hand(self) -> None:
+        """Open the operator's device, so that its dead-man takes the arm over; without it people can hold and stop."""
+        teleop = self.settings.teleop
+        try:
+            self._child("arm").call("watch", kind=teleop.kind, options=teleop.options)
+        except WorkbenchError as error:
+            self.bus.publish(Failed("arm", f"nobody can take over with the {teleop.kind}: {error}"))
 
     def _drive_is_over(self, ending: Ending) -> str:
         """Why: success, park, stop, a fault, or that arm or world have died; "" while the drive goes on."""
