@@ -31,6 +31,7 @@ playback.register(TakeSource.accepts, TakeSource)  # cameras can show takes, tho
 _log = logging.getLogger(__name__)
 _READ_TIMEOUT_S = 1.0
 _RETRY_S = 1.0
+CLOSED, GONE = "the station was closed while recording", "the program that ran the station has gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,7 @@ class Capture:
     def statuses(self) -> list[CameraStatus]:
         return [camera.status() for camera in self.cameras]
 
-    def close(self, why: str = "the station was closed while recording") -> None:
+    def close(self, why: str = CLOSED) -> None:
         """Seal what is being recorded (nothing recorded is lost) with the reason, then let go of everything."""
         if self.recorder.status().episode_id:
             try:
@@ -254,6 +255,4 @@ def main(link: Link, home: str, settings: dict[str, Any], folder: str) -> None:
         link.publish(Failed("capture", str(error)))
         raise
     finally:
-        if link.lost:
-            capture.close("the program that ran the station has gone")
-        capture.close()
+        capture.close(GONE if link.lost else CLOSED)
