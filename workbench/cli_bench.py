@@ -13,6 +13,8 @@ from workbench.cli_output import Output
 from workbench.cli_verbs import Verb, add_actions, positive, seconds
 from workbench.services import benches
 from workbench.services.bench_codecs import bench_codecs
+from workbench.services.bench_learn import bench_learn, learn_home
+from workbench.services.bench_learn_plan import PLANS, SECTIONS, sections
 from workbench.services.bench_read import bench_read
 from workbench.services.bench_record import bench_record
 from workbench.services.report_metrics import flatten
@@ -27,6 +29,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         control="punctuality of the control tick",
         train="rows per second with and without cached features",
         infer="latency and smoothness of a trained model",
+        learn="what each part of the method is worth: the claims with their controls",
     )
     which["record"].add_argument("--cameras", type=positive, default=4)
     which["codecs"].add_argument("--count", type=positive, default=36, help="pictures of each view")
@@ -51,13 +54,23 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     which["infer"].add_argument("--seconds", type=seconds, default=30.0, help="how long the running station drives")
     which["infer"].add_argument("--trials", type=positive, default=6, help="per way to join chunks and latency")
     which["infer"].add_argument("--quick", action="store_true", help="30 calls, 6 s, 1 trial at the longest latency")
+    _learn_arguments(which["learn"])
     for action in which.values():
         action.add_argument("--seed", type=int, default=0)
 
 
+def _learn_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", default="", help=f"some of {','.join(SECTIONS)}")
+    parser.add_argument("--arms", default="", help="some arms of those sections, with commas between (default: all)")
+    parser.add_argument("--seeds", type=positive, help="trainings per arm (default: by size)")
+    parser.add_argument("--size", default="full", choices=list(PLANS), help="tiny: minutes; full: many hours")
+    parser.add_argument("--recorded", action="store_true", help="learn from the takes the data folder has")
+
+
 def _bench(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     output.note(f"measuring {options.action}")
-    result = {**_measure(options), **benches.about(options.seed)}
+    measured = _learn(options, output) if options.action == "learn" else _measure(options)
+    result = {**measured, **benches.about(options.seed)}
     output.table("", ("", ""), list(flatten(result).items()))
     return result
 
@@ -82,6 +95,21 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         return benches.bench_infer(home.path, model, 30, seconds=6.0, trials=1, shares=(0.6,), seed=options.seed)
     return benches.bench_infer(
         home.path, model, options.calls, seconds=options.seconds, trials=options.trials, seed=options.seed
+    )
+
+
+def _learn(options: argparse.Namespace, output: Output) -> dict[str, Any]:
+    """Goes on where an earlier call with the same home, size and seed was interrupted."""
+    arms = tuple(name for name in options.arms.split(",") if name)
+    return bench_learn(
+        learn_home(options.home, recorded=options.recorded),
+        output,
+        only=sections(options.only),
+        size=options.size,
+        seeds=options.seeds,
+        seed=options.seed,
+        recorded=options.recorded,
+        arms=arms,
     )
 
 

@@ -112,13 +112,14 @@ def evaluate(
     settings: LockstepSettings = LockstepSettings(),  # noqa: B008  (frozen)
     workers: int = 2,
     progress: Progress | None = None,
+    made: Callable[[TakeResult], None] = lambda _result: None,
 ) -> dict[str, Evaluation]:
-    """Carry out trials of one model; returns an evaluation by head. Blocks.
+    """Carry out trials of one model; returns an evaluation by head. Blocks. ``made`` hears of each as it ends.
 
     A trial that broke for a technical reason (its message says which) is kept out of the rates; WorkbenchError tells
     the reason when every trial of a head broke.
     """
-    results = run_batch(home, jobs, settings=settings, workers=workers, progress=progress)
+    results = run_batch(home, jobs, settings=settings, workers=workers, progress=progress, made=made)
     counted = [result for result in results if result.episode_id]
     _remember(home, counted)
     return {head: _judged(head, results) for head in dict.fromkeys(job.head for job in jobs)}

@@ -1,0 +1,105 @@
+"""What the table of claims compares: sizes, and every arm as a change of recipe fields and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from models.recipes import VdVaeRecipe
+from workbench.core.errors import NotFoundError
+from workbench.services.demo_plan import DemoPlan, demo_plan
+from workbench.services.finetune import KNOWLEDGE_MATCHING
+
+Changes = Mapping[str, Any]
+
+SECTIONS = ("alignment", "policy", "transfer", "forgetting", "latency")
+HEADS = ("rf", "ntp")
+GALLERY = 128
+FLOW_STEPS = (1, 4, 10)
+
+# A person shows both, no robot ever does: known object and known target never put together, and an unknown object.
+HUMAN_ONLY = ("blue_cylinder_to_white_plate", "purple_cylinder_to_cyan_tray")
+
+_NOTHING: Changes = MappingProxyType({})
+
+ALIGNMENT: Mapping[str, Changes] = MappingProxyType(
+    {"clap": _NOTHING, **VdVaeRecipe.VARIANTS, "self_target": MappingProxyType({"human_ema": 0.999})}
+)
+
+# Transfer: the alignment whose labels the human rows carry, and the changes of both policy recipes.
+ORACLE = "oracle"
+TRANSFER: Mapping[str, tuple[str, Changes]] = MappingProxyType(
+    {
+        "robot_only": ("clap", MappingProxyType({"human_share": 0.0})),
+        "clap": ("clap", _NOTHING),
+        "no_contrast": ("no_contrast", _NOTHING),
+        "reconstruction_only": ("reconstruction_only", _NOTHING),
+        ORACLE: (ORACLE, _NOTHING),
+    }
+)
+
+_PLAIN: Changes = MappingProxyType(
+    {"km_token_weight": 0.0, "km_velocity_weight": 0.0, "km_regression_weight": 0.0, "replay_share": 0.0}
+)
+# Fine-tuning: changes of what the product does (Knowledge Matching of all heads under old instructions, replay).
+JOINT = "joint"
+FORGETTING: Mapping[str, Changes] = MappingProxyType(
+    {
+        "km": _NOTHING,
+        "km_tokens_only": MappingProxyType({"km_velocity_weight": 0.0, "km_regression_weight": 0.0}),
+        "km_no_replay": MappingProxyType({"replay_share": 0.0}),
+        "km_new_instructions": MappingProxyType({"km_old_instructions": False}),
+        "km_relative": MappingProxyType({"km_relative": True}),
+        "fast_selectors": MappingProxyType({"selector_lr_factor": 10.0}),
+        "slow_backbone": MappingProxyType({"selector_lr_factor": 10.0, "tune_lr_factor": 0.3, "km_relative": True}),
+        "plain": _PLAIN,
+        "frozen": MappingProxyType({**_PLAIN, "backbone_lr_factor": 0.0}),
+        "replay": MappingProxyType({**_PLAIN, "replay_share": KNOWLEDGE_MATCHING["replay_share"]}),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LearnPlan:
+    """Sizes of one table.
+
+    Attributes:
+        story: takes, tasks, trials, recipes; its ``trials`` are per old task, ``new_trials`` per new or human-only one.
+        seeds: how often every arm is trained, each time from another seed.
+        alignment, transfer, forgetting: names of the arms, the reference arm first.
+        calls: answers per latency.
+    """
+
+    story: DemoPlan
+    seeds: int
+    calls: int
+    alignment: tuple[str, ...] = tuple(ALIGNMENT)
+    transfer: tuple[str, ...] = tuple(TRANSFER)
+    forgetting: tuple[str, ...] = (*FORGETTING, JOINT)
+
+
+PLANS: Mapping[str, LearnPlan] = MappingProxyType(
+    {
+        "tiny": LearnPlan(replace(demo_plan("tiny"), human_clips=4, trial_s=2.0), seeds=1, calls=5),
+        "quick": LearnPlan(replace(demo_plan("quick"), human_clips=40, new_trials=8), seeds=2, calls=50),
+        "full": LearnPlan(replace(demo_plan("full"), human_clips=240), seeds=3, calls=200),
+    }
+)
+
+
+def learn_plan(name: str) -> LearnPlan:
+    """The plan of that size, or NotFoundError with the nearest name."""
+    if name not in PLANS:
+        raise NotFoundError.of("size of the comparison", name, PLANS)
+    return PLANS[name]
+
+
+def sections(names: str) -> tuple[str, ...]:
+    """Sections named with commas between, in the table's order, "" = all; NotFoundError with the nearest name."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()] or list(SECTIONS)
+    for name in wanted:
+        if name not in SECTIONS:
+            raise NotFoundError.of("section of the comparison", name, SECTIONS)
+    return tuple(name for name in SECTIONS if name in wanted)
