@@ -51,6 +51,7 @@ class Clockwork:
         self._commands = Ring.create(ring_path(folder, ARM_COMMAND.name), ARM_COMMAND)
         self._taken = 0
         self._expires_ns: int | None = None
+        self.unplugged: frozenset[str] = frozenset()
         self._hand: HumanHand | None = None
         self._hand_done = False
         self._truth: list[tuple[int, Any]] = []
@@ -137,6 +138,13 @@ class Clockwork:
             times = np.array([t_ns for t_ns, _ in self._truth], dtype=np.int64)
             return times, np.array([pose for _, pose in self._truth], dtype=np.float64).reshape(-1, 8)
 
+    def unplug(self, camera: str) -> None:
+        """A camera delivers nothing from now on, without a word, as one whose cable is pulled."""
+        self.unplugged |= {camera}
+
+    def plug(self, camera: str) -> None:
+        self.unplugged -= {camera}
+
     def close(self) -> None:
         for ring in (*self._rings.values(), self._commands):
             ring.close()
@@ -182,7 +190,9 @@ class Eye:
             with self._clockwork.lock:
                 t_ns, snapshot = time.monotonic_ns(), self._clockwork.world.snapshot()
             due = math.floor((t_ns - start_ns) / period_ns)
-            if due > last:
+            if due > last and self._entry["camera"] in self._clockwork.unplugged:
+                last = due
+            elif due > last:
                 self._expose(renderer, snapshot, t_ns, due, due - last - 1)
                 last = due
 

@@ -15,7 +15,7 @@ from typing import Any
 from hardware.sim.remote import KEY_FILE, SOCKET
 from workbench.core.errors import WorkbenchError
 
-WORDS = ("reset", "succeeded", "scene", "actor", "start_hand", "stop_hand", "hand_done", "hand_truth")
+WORDS = ("reset", "succeeded", "scene", "actor", "start_hand", "stop_hand", "hand_done", "hand_truth", "unplug", "plug")
 _PATH_LIMIT = 100
 _HEAR_S = 0.2
 

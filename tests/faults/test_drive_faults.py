@@ -1,0 +1,156 @@
+"""A policy drives the simulated station, all in processes, and something fails.
+
+The arm holds within two ticks of the moment at which the fault can be known, nothing outside of the limits is sent, the
+take is sealed with the reason, and nothing goes on by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.faults.drive_rig import Proof, Rig, until
+from workbench.core.errors import WorkbenchError
+from workbench.services.driver_watch import PICTURE_AGE_S
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("driven")
+
+
+@pytest.fixture(scope="module")
+def station_rig(home: Path) -> Iterator[Rig]:
+    made = Rig(home)
+    made.load()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def rig(station_rig: Rig) -> Iterator[Rig]:
+    """At home, holding, nothing recorded."""
+    if station_rig.state().state == "stopped":
+        station_rig.station.clear_stop("the test")
+    station_rig.station.reset_scene("red_cube_to_white_plate", seed=1)
+    yield station_rig
+    if station_rig.station._recording():
+        station_rig.station.end_drive("the test is over")
+        station_rig.take()
+
+
+def held(rig: Rig, words: str) -> None:
+    """It holds for that reason, and goes on holding."""
+    until(lambda: rig.state().state == "holding", 5, lambda: f"it is {rig.state().state}: {rig.state().reason}")
+    status = rig.state()
+    assert words in status.reason and words in status.fault
+    time.sleep(0.3)
+    assert rig.state().state == "holding" and rig.speed() < 1e-6, "it went on by itself"
+
+
+@pytest.mark.parametrize(("manner", "words"), [("nan", "not finite"), ("outside", "far outside of its workspace")])
+def test_a_senseless_chunk_is_refused_when_it_comes(rig: Rig, home: Path, manner: str, words: str) -> None:
+    """Noticed in the tick that reads the chunk; nothing of it is executed."""
+    rig.drive()
+    rig.station._child("policy").call("be", manner=manner)
+    held(rig, words)
+    came_ns = rig.station._child("policy").call("misbehaved_ns")
+    proof = Proof(home, rig.take())
+    assert came_ns and proof.driven_after(came_ns) <= 2
+    assert words in proof.ended_by
+    proof.judge()
+
+
+def test_wild_chunks_within_reach_move_the_arm_only_as_far_as_allowed(rig: Rig, home: Path) -> None:
+    rig.drive()
+    rig.station._child("policy").call("be", manner="wild")
+    time.sleep(1.5)
+    rig.station.end_drive("enough")
+    proof = Proof(home, rig.take())
+    assert proof.ended_by == "enough"
+    assert np.abs(np.diff(proof.joints, axis=0)).max() * 100 > 0.5, "the wild policy did not move it"
+    proof.judge()
+
+
+def test_an_unplugged_camera_holds_once_its_picture_is_too_old(rig: Rig, home: Path) -> None:
+    """Noticed by the age of its newest picture, and by nothing earlier: cameras do not say goodbye."""
+    rig.drive()
+    world = rig.station._simulation()
+    world.ask("unplug", camera="wrist")
+    try:
+        held(rig, "picture is too old")
+        last_ns = rig.station._rings["observation.images.wrist"].newest_host_ns()
+    finally:
+        world.ask("plug", camera="wrist")
+    proof = Proof(home, rig.take())
+    assert proof.driven_after(last_ns + round(PICTURE_AGE_S * 1e9)) <= 2
+    assert "picture is too old" in proof.ended_by
+    proof.judge()
+
+
+def test_a_stop_ends_the_take_and_only_a_person_leaves_it(rig: Rig, home: Path) -> None:
+    rig.drive()
+    rig.station.stop()
+    stopped_ns = time.monotonic_ns()
+    proof = Proof(home, rig.take())
+    assert proof.driven_after(stopped_ns) <= 2 and "pressed stop" in proof.ended_by
+    assert proof.manifest.outcome == "failure"
+    for move in (rig.station.resume, rig.station.park, lambda: rig.station.drive("red_cube_to_white_plate")):
+        with pytest.raises(WorkbenchError):
+            move()
+        if rig.station._recording():
+            rig.station.discard_take()
+    assert rig.state().state == "stopped" and rig.state().latched
+    proof.judge()
+    rig.station.clear_stop("Ada")
+    until(lambda: rig.state().state == "parked", 5, "it was not cleared")
+
+
+BURN = "import time\nend = time.monotonic() + 20\nwhile time.monotonic() < end: sum(range(10000))"
+
+
+@pytest.mark.slow
+def test_a_trainer_on_both_cores_does_not_make_the_arm_leave_its_limits(rig: Rig, home: Path) -> None:
+    """As many burners as there are cores, at normal priority. Late ticks are counted; nothing leaves a limit."""
+    burners = [subprocess.Popen([sys.executable, "-c", BURN]) for _ in range(os.cpu_count() or 2)]
+    try:
+        rig.drive()
+        time.sleep(3.0)
+        timing, playing = rig.state().timing, rig.state().playing
+        if rig.state().state == "driving":
+            rig.station.end_drive("enough")
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+    proof = Proof(home, rig.take())
+    proof.judge()
+    between_ms = np.diff(proof.times_ns) / 1e6
+    print(f"lateness {timing['lateness_ms']} missed {timing['missed']} stalls {playing['stalls']} "
+          f"ticks {len(proof.codes)} longest gap {between_ms.max():.1f} ms priority {timing['priority']}")  # fmt: skip
+    assert len(proof.codes) > 200 and np.median(between_ms) < 12.0
+    assert timing["lateness_ms"]["p99"] < 100.0
+
+
+def test_a_killed_policy_is_noticed_by_the_next_tick(rig: Rig, home: Path) -> None:
+    """Noticed by the arm process itself: its handle on the policy's process says in each tick whether it runs."""
+    rig.drive()
+    os.kill(rig.station._child("policy").pid, signal.SIGKILL)
+    killed_ns = time.monotonic_ns()
+    held(rig, "the policy process has ended")
+    proof = Proof(home, rig.take())
+    assert proof.driven_after(killed_ns) <= 2
+    assert proof.ended_by == "the policy process has ended" and proof.manifest.outcome == "unlabelled"
+    assert 0 < proof.rest_s(killed_ns) < 0.6
+    proof.judge()
+    with pytest.raises(WorkbenchError, match="policy process has ended"):
+        rig.station.resume()
+    assert rig.state().state == "holding"
