@@ -105,7 +105,10 @@ class Worker:
         self._instruction = ""
         self._running = False
         self._due_s = 0.0
-        self._seen_ns = 0
+        self._seen_ns: int | None = 0  # pictures up to here are not fresh; None = those there when it is due
+        # The next pictures come up to a period after it is due, so that chunks follow each other about every step.
+        slowest_hz = min(self._rings[f"observation.images.{name}"].spec.rate_hz for name in policy.cameras)
+        self._rest_s = max(policy.step_s / 2, policy.step_s - 1.0 / max(slowest_hz, 1e-3))
         self._failing = False
         self._made = self._written = 0
         self._skew_s = self._plan_change_m_s = 0.0
@@ -155,6 +158,7 @@ class Worker:
         if not self._instruction:
             raise StateError("the policy has no task", "Choose a task first")
         self._running, self._due_s, self._failing = True, time.monotonic(), False
+        self._seen_ns = 0
 
     def pause(self) -> None:
         """Stop thinking until ``start``."""
@@ -183,7 +187,7 @@ class Worker:
         return max(_POLL_S, self._due_s - time.monotonic()) if self._running else _IDLE_S
 
     def think(self) -> str:
-        """One step of continuous inference, if it is due and there is a new picture.
+        """One step of continuous inference, if it is due: on the next new pictures, while they are fresh.
 
         A failure is returned in words once, then retried quietly: without chunks the driver holds by itself.
         """
@@ -191,15 +195,18 @@ class Worker:
             return ""
         try:
             instant_ns = self._eyes.instant_ns()
+            if self._seen_ns is None:
+                self._seen_ns = instant_ns
             if instant_ns <= self._seen_ns or not self._arm.may_ask(instant_ns):
                 return ""
-            self._seen_ns = instant_ns
-            self._due_s = max(self._due_s + self._policy.step_s, time.monotonic())
+            self._due_s = time.monotonic() + self._rest_s
+            self._seen_ns = None
             chunk = self._act_on(instant_ns)
         except WorkbenchError as error:
             first, self._failing = not self._failing, True
-            self._due_s = max(self._due_s, time.monotonic() + _RETRY_S)
-            _log.warning("no chunk: %s", error)
+            self._due_s = time.monotonic() + _RETRY_S
+            if first:
+                _log.warning("no chunk: %s", error)
             return str(error) if first else ""
         self._failing = False
         at = chunk.t_observed_ns

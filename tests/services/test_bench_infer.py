@@ -51,6 +51,11 @@ def test_what_is_far_from_a_take_over_does_not_count() -> None:
     assert trace(x, np.arange(100) // 50).boundary_changes_m_s(STEP_S) == pytest.approx([0.0], abs=1e-9)
 
 
+def test_setting_off_from_rest_is_not_a_take_over() -> None:
+    x = 0.2 * np.maximum(0.0, np.arange(100) - 3) * PERIOD_S
+    assert trace(x, np.arange(100) // 10).boundary_changes_m_s(STEP_S) == pytest.approx([0.0] * 9, abs=1e-9)
+
+
 def test_ticks_without_an_action_are_stalls_only_once_it_has_begun() -> None:
     chunk = np.array([-1] * 5 + [0] * 10 + [-1] * 7 + [1] * 10 + [-1] * 2)
     x = np.where(chunk < 0, np.nan, 0.0)

@@ -68,6 +68,7 @@ class Trace:
         """Per take-over the largest change of the wanted velocity over one step of the policy, while it goes on.
 
         Velocities are taken over one step, as between the actions of a chunk; see ``chunks.plan_change_m_s``.
+        Setting off from rest is not a take-over.
         """
         if len(self.ticks_s) < 3:
             return np.zeros(0)
@@ -76,6 +77,8 @@ class Trace:
         at = self.wanted_T3
         changes = np.full(len(at), np.nan)
         changes[lag:-lag] = np.linalg.norm(at[2 * lag :] - 2 * at[lag:-lag] + at[: -2 * lag], axis=1) / step_s
+        for begin in np.flatnonzero((self.chunk_T >= 0) & (np.concatenate([[-1], self.chunk_T[:-1]]) < 0)):
+            changes[begin : begin + 2 * lag] = np.nan
         starts = np.flatnonzero((np.diff(self.chunk_T) != 0) & (self.chunk_T[1:] >= 0) & (self.chunk_T[:-1] >= 0)) + 1
         windows = [changes[max(0, start - lag) : start + fade] for start in starts]
         return np.array([np.nanmax(window) for window in windows if np.isfinite(window).any()])
