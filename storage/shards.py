@@ -133,8 +133,11 @@ class FrameWriter:
 
     def add(self, picture: NDArray[Any]) -> None:
         """Encode and keep one picture. OSError if a full shard cannot be written; the picture is then not kept."""
+        self.add_payload(self._codec.encode(np.ascontiguousarray(picture)))
+
+    def add_payload(self, payload: bytes) -> None:
+        """Keep one picture that was encoded before, with the stream's own codec. OSError as ``add``."""
         self._spill()
-        payload = self._codec.encode(np.ascontiguousarray(picture))
         self._payloads.append(payload)
         self.digest.update(len(payload).to_bytes(8, "little"))
         self.digest.update(payload)

@@ -34,6 +34,13 @@ class StreamWriter:
         self.host_ns = array("q")
         self.durable = self._digest()
 
+    def add_encoded(self, frame: Frame, payload: bytes) -> None:
+        """Take in one picture that was encoded before with the stream's own codec; ``frame.data`` is not looked at."""
+        if not isinstance(self.items, FrameWriter):
+            raise WorkbenchError(f"{self.spec.name} is no stream of pictures")
+        self.items.add_payload(payload)
+        self._add_times(frame)
+
     def add(self, frame: Frame) -> None:
         """Take one item in. WorkbenchError if it is of another shape or kind, OSError if the disk refuses."""
         data = frame.data
@@ -44,6 +51,9 @@ class StreamWriter:
                 "Check the device's settings",
             )
         self.items.add(data if isinstance(self.items, FrameWriter) else data.copy())
+        self._add_times(frame)
+
+    def _add_times(self, frame: Frame) -> None:
         self.device.add(frame.t_device_ns)
         self.host.add(frame.t_host_ns)
         self.host_ns.append(frame.t_host_ns)

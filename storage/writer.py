@@ -72,24 +72,40 @@ class EpisodeWriter:
 
     @classmethod
     def create(
-        cls, home: Home, info: TakeInfo, streams: Sequence[StreamSpec], *, settings: StoreSettings = _DEFAULTS
+        cls,
+        home: Home,
+        info: TakeInfo,
+        streams: Sequence[StreamSpec],
+        *,
+        settings: StoreSettings = _DEFAULTS,
+        began_s_ago: float = 0.0,
     ) -> EpisodeWriter:
-        """Begin a take with these streams. WorkbenchError if the disk refuses or a stream cannot be stored."""
+        """Begin a take with these streams. WorkbenchError if the disk refuses or a stream cannot be stored.
+
+        ``began_s_ago``: how long ago its first item was measured, where it is written afterwards.
+        """
         specs = {spec.name: spec for spec in streams}
         if len(specs) != len(streams) or not specs:
             raise WorkbenchError("a take needs at least one stream, each named once", "Check the station's settings")
         for spec in streams:
             if any(f"{spec.name}.t_{clock}_ns" in specs for clock in ("device", "host")):
                 raise WorkbenchError(f"a stream may not be named like the times of {spec.name}", "Rename the stream")
-        return cls(home, _as_read(_draft(home, info, specs, settings)), settings)
+        return cls(home, _as_read(_draft(home, info, specs, settings, began_s_ago)), settings)
 
-    def append(self, stream: str, frame: Frame) -> None:
-        """Take one item; ``frame.gap_before`` is recorded. Encodes at once; about every ``block_s`` writes a block."""
+    def append(self, stream: str, frame: Frame, payload: bytes | None = None) -> None:
+        """Take one item; ``frame.gap_before`` is recorded. Encodes at once; about every ``block_s`` writes a block.
+
+        With ``payload``, a picture encoded before by the codec that ``choose_codec`` gives the stream, the frame's data
+        are not looked at.
+        """
         self._check_open()
         if stream not in self._streams:
             raise NotFoundError.of("stream", stream, self._streams)
         with self._disk():
-            self._streams[stream].add(frame)
+            if payload is None:
+                self._streams[stream].add(frame)
+            else:
+                self._streams[stream].add_encoded(frame, payload)
             if frame.gap_before > 0:
                 self._gaps[stream].append((self.counts[stream], frame.gap_before))
                 self._new_gaps.append((stream, self.counts[stream], frame.gap_before))
@@ -265,7 +281,9 @@ def _as_read(manifest: Manifest) -> Manifest:
     return Manifest.from_json(json.loads(zarr_meta.to_bytes(manifest.to_json())))
 
 
-def _draft(home: Home, info: TakeInfo, specs: dict[str, StreamSpec], settings: StoreSettings) -> Manifest:
+def _draft(
+    home: Home, info: TakeInfo, specs: dict[str, StreamSpec], settings: StoreSettings, began_s_ago: float
+) -> Manifest:
     layout = {}
     for name, spec in specs.items():
         if is_picture(spec):
@@ -290,7 +308,7 @@ def _draft(home: Home, info: TakeInfo, specs: dict[str, StreamSpec], settings: S
         rows=0,
         rows_hz=float(settings.rows_hz),
         duration_s=0.0,
-        started_at=datetime.datetime.now(datetime.UTC).isoformat(),
+        started_at=(datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=began_s_ago)).isoformat(),
         content_hash="",
         sealed=False,
         devices=info.devices,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from storage.episode import EpisodeWriter, Manifest, StoreSettings
@@ -16,6 +16,7 @@ from workbench.core.ring import Ring
 from workbench.core.states import RECORDER, RecorderState, StateMachine
 from workbench.core.types import Outcome, TakeInfo
 from workbench.services.disk_room import LEAST_MINUTES, Room, estimate_bytes_per_s
+from workbench.services.ring_follower import RingFollower
 
 _POLL_S = 0.002
 _LOOK_AT_DISK_S = 0.5
@@ -56,8 +57,7 @@ class Recorder:
         )
         self._writer: EpisodeWriter | None = None
         self._info: TakeInfo | None = None
-        self._rings: Mapping[str, Ring] = {}
-        self._next: dict[str, int] = {}
+        self._followers: dict[str, RingFollower] = {}
         self._gaps = 0
         self._started_ns = 0
         self._bytes_per_s = 0.0
@@ -98,8 +98,8 @@ class Recorder:
         except Exception:
             self._machine.to(RecorderState.IDLE)
             raise
-        self._info, self._rings, self._gaps, self._error = info, rings, 0, ""
-        self._next = {name: ring.written for name, ring in rings.items()}
+        self._info, self._gaps, self._error = info, 0, ""
+        self._followers = {name: RingFollower(ring) for name, ring in rings.items()}
         self._started_ns = time.monotonic_ns()
         self._stop.clear()
         self._machine.to(RecorderState.RECORDING)
@@ -111,7 +111,7 @@ class Recorder:
         """True when every item written so far is in the take (or the take has failed)."""
         if self.state is not RecorderState.RECORDING:
             return True
-        return all(self._next[name] >= ring.written for name, ring in self._rings.items())
+        return all(follower.caught_up for follower in self._followers.values())
 
     def stop(
         self, outcome: Outcome = Outcome.UNLABELLED, extra: dict[str, Any] | None = None, notes: str = ""
@@ -203,29 +203,18 @@ class Recorder:
         self._publish(Failed("recorder", reason))
 
     def _take_new(self) -> int:
-        return sum(self._take_from(name, ring) for name, ring in self._rings.items())
+        return sum(self._take_from(name, follower) for name, follower in self._followers.items())
 
-    def _take_from(self, name: str, ring: Ring) -> int:
+    def _take_from(self, name: str, follower: RingFollower) -> int:
         """Append everything new of one ring; what was overwritten before we came becomes a recorded gap."""
         writer = self._writer
         if writer is None:
             return 0
-        taken = missed = 0
-        end = ring.written
-        while self._next[name] < end:
-            index = self._next[name]
-            frame = ring.read(index)
-            if frame is None:
-                skipped = max(1, ring.written - ring.slots + 2 - index)
-                missed += skipped
-                self._next[name] = index + skipped
-                continue
-            if missed:
-                frame, missed = replace(frame, gap_before=frame.gap_before + missed), 0
+        taken = 0
+        for frame in follower.new():
             self._gaps += frame.gap_before
             writer.append(name, frame)
-            self._next[name] = index + 1
-            ring.ack(index + 1)
+            follower.ring.ack(follower.next + 1)
             taken += 1
         return taken
 
