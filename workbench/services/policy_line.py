@@ -124,19 +124,19 @@ class Line:
     def _run(self) -> None:
         pause_s = BACKOFF_S[0]
         while not self._closing.is_set():
+            before = self.connections
             try:
-                connection = self._connect()
+                with self._dialled() as connection:
+                    self._greet(connection)
+                    self._listen(connection)
             except Exception as error:
-                self.problem = f"{type(error).__name__}: {error}" if not str(error) else str(error)
-                self._closing.wait(pause_s)
-                pause_s = min(2 * pause_s, BACKOFF_S[1])
-                continue
-            pause_s = BACKOFF_S[0]
-            self._listen(connection)
+                if self.connections == before:
+                    self.problem = str(error) or type(error).__name__
+            pause_s = BACKOFF_S[0] if self.connections > before else min(2 * pause_s, BACKOFF_S[1])
+            self._closing.wait(pause_s)
 
-    def _connect(self) -> Any:
-        library = importlib.import_module("websockets.sync.client")
-        connection = library.connect(
+    def _dialled(self) -> Any:
+        return importlib.import_module("websockets.sync.client").connect(
             self.url,
             ssl=self._context(),
             additional_headers={"Authorization": f"Api-Key {self._token}"} if self._token else None,
@@ -148,21 +148,19 @@ class Line:
             proxy=None,
             logger=_quiet(),
         )
+
+    def _greet(self, connection: Any) -> None:
+        """Hear what the server serves; from now on it can be asked."""
         limit = struct.pack("ll", int(_SEND_S), int(1e6 * (_SEND_S % 1)))
         connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        try:
-            metadata = unpack(connection.recv(timeout=_HELLO_S), self._limits)
-            if not isinstance(metadata, dict):
-                raise WorkbenchError("it did not say what it serves")
-        except BaseException:
-            connection.close()
-            raise
+        metadata = unpack(connection.recv(timeout=_HELLO_S), self._limits)
+        if not isinstance(metadata, dict):
+            raise WorkbenchError("it did not say what it serves")
         with self._changed:
             self.metadata, self.problem = metadata, ""
             self._connection, self._answer = connection, None
             self.connections += 1
             self._changed.notify_all()
-        return connection
 
     def _context(self) -> ssl.SSLContext | None:
         if not self.url.startswith("wss"):
@@ -181,8 +179,6 @@ class Line:
         except Exception as error:
             why = str(error) or why
         self._gone(connection, why)
-        with contextlib.suppress(Exception):
-            connection.close()
 
     def _gone(self, connection: Any, why: str) -> None:
         with self._changed:
