@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import SecretStr
 
 from hardware.arm import ARMS
 from models.exchange.layout import Forward, Layout
@@ -52,6 +53,16 @@ def child_values(settings: Settings, url: str, token: str = "") -> dict[str, Any
     known = token or os.environ.get(TOKEN_VARIABLE, "") or policy.token.get_secret_value()
     arm = settings.arm.model_dump(mode="json") if settings.arm else None
     return {"policy": {**policy.model_dump(mode="json"), "url": checked_url(url), "token": known}, "arm": arm}
+
+
+def with_server(settings: Settings, url: str, token: str = "") -> Settings:
+    """Settings that ask the server at an address, "" = the one they name. WorkbenchError if there is none."""
+    address = url or settings.policy.url
+    if not address:
+        raise WorkbenchError("no policy server is named", "Give its address, or set url in the section [policy]")
+    known = SecretStr(token) if token else settings.policy.token
+    policy = settings.policy.model_copy(update={"url": checked_url(address), "token": known})
+    return settings.model_copy(update={"policy": policy})
 
 
 def fail_with(driver: Driver, think: Callable[[], None]) -> None:
