@@ -19,8 +19,10 @@ from workbench.services import finetune
 from workbench.services.evaluation import evaluate, trial_jobs
 from workbench.services.jobs import Jobs, JobStatus
 from workbench.services.live import LiveRequest, drive_live
+from workbench.services.lockstep import LockstepSettings
+from workbench.services.remote_policy import with_server
 from workbench.services.report import write_run_report
-from workbench.services.settings import load_settings
+from workbench.services.settings import Settings, load_settings
 
 
 def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
@@ -177,7 +179,10 @@ def find_model(home: Home, text: str, stage: str = "") -> ModelRecord:
 
 
 def _rollout_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", help="default: the promoted or newest rf model")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--model", help="default: the promoted or newest rf model")
+    which.add_argument("--policy", nargs="?", const="", metavar="URL", help="a policy server; without URL: [policy]")
+    parser.add_argument("--token", default="", help="what the policy server wants to see")
     parser.add_argument("--task", required=True, help="a task's name or its instruction")
     parser.add_argument("--trials", type=positive, default=1)
     parser.add_argument("--head", choices=("rf", "ntp"), default="rf")
@@ -188,29 +193,34 @@ def _rollout_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _rollout(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     home = Home.open(options.home)
-    record = find_model(home, options.model, "rf") if options.model else registry.newest(home, "rf")
+    settings, model_id = load_settings(home.path), ""
+    if options.policy is not None:
+        settings = with_server(settings, options.policy, options.token)
+        model_id = settings.policy.url
+    else:
+        model_id = (find_model(home, options.model, "rf") if options.model else registry.newest(home, "rf")).id
     task = next((task.name for task in TASKS.values() if task.instruction == options.task), options.task)
     if options.live:
-        return _rollout_live(home, record.id, task, options, output)
-    jobs = trial_jobs(record.id, {task: options.trials}, options.head)
+        return _rollout_live(home, settings, model_id, task, options, output)
+    jobs, rates = trial_jobs(model_id, {task: options.trials}, options.head), LockstepSettings(policy=settings.policy)
     with output.progress(f"driving {task}") as step:
-        found = evaluate(home.path, jobs, workers=options.workers, progress=step)[options.head]
+        found = evaluate(home.path, jobs, settings=rates, workers=options.workers, progress=step)[options.head]
     rate = found.per_task[task]
     output.say(f"{task}: {rate}")
     takes = [
         {"episode": t.episode_id, "seed": t.job.seed, "success": t.success, "message": t.message} for t in found.trials
     ]
     latency = {options.head: found.latency_ms}
-    return {"model": record.id, "task": task, **rate.to_json(), "latency_ms": latency, "trials": takes}
+    return {"model": model_id, "task": task, **rate.to_json(), "latency_ms": latency, "trials": takes}
 
 
 def _rollout_live(
-    home: Home, model_id: str, task: str, options: argparse.Namespace, output: Output
+    home: Home, settings: Settings, model_id: str, task: str, options: argparse.Namespace, output: Output
 ) -> Mapping[str, Any]:
     """On the running station; a run that was interrupted tells what it has."""
     asked = LiveRequest(model_id, options.head, task, options.trials, options.seconds)
     with output.progress(f"driving {task}") as step:
-        found = drive_live(home.path, load_settings(home.path), asked, step, threads=options.threads)
+        found = drive_live(home.path, settings, asked, step, threads=options.threads)
     for attempt in found.attempts:
         output.say(f"{attempt.episode_id}: {attempt.ended_by} after {attempt.seconds:.1f} s")
     if found.rate.n:
