@@ -12,9 +12,9 @@ from workbench.core.link import Link
 from workbench.core.ring import Ring
 
 
-def main(link: Link, source: str, target: str) -> None:
-    """Carry states to ``target`` and commands back, ``delay`` seconds late, stamps untouched."""
-    there, here = Path(source), Path(target)
+def main(link: Link, world: str, far: str) -> None:
+    """Carry states to ``far`` and commands back, ``delay`` seconds late, stamps untouched."""
+    there, here = Path(world), Path(far)
     here.mkdir(mode=0o700)
     lanes = [
         (Ring.attach(ring_path(there, ARM_STATE.name)), Ring.create(ring_path(here, ARM_STATE.name), ARM_STATE)),
