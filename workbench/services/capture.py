@@ -15,14 +15,16 @@ from hardware import playback
 from hardware.camera import CAMERAS, Camera, CameraInfo, CameraShot, Stamp
 from storage.episode import StoreSettings
 from storage.layout import Home
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import StateError, WorkbenchError
 from workbench.core.events import Failed
 from workbench.core.link import Handler, Link
+from workbench.core.priority import Rank, run_before
 from workbench.core.ring import Ring
 from workbench.core.types import EpisodeKind, Outcome, TakeInfo
 from workbench.services.calibration_shelf import Shelf
 from workbench.services.gaps import GapCounter
-from workbench.services.recorder import Recorder
+from workbench.services.preroll import Preroll, PrerollStatus
+from workbench.services.recorder import Recorder, sealed_event
 from workbench.services.settings import Settings
 from workbench.services.take_source import TakeSource
 
@@ -169,7 +171,8 @@ class Capture:
             rows_hz=record.rows_hz,
             sync=sync,
         )
-        self._settings = settings
+        self._settings, self._store, self._home, self._publish = settings, store, home, publish
+        self._preroll: Preroll | None = None
         self._folder = folder
         self._places = Shelf(home.path)
         self.recorder = Recorder(home, store, publish)
@@ -192,8 +195,40 @@ class Capture:
         extra: dict[str, Any] | None = None,
     ) -> str:
         """Begin a take of all cameras and of the named streams of other processes (arm state, commands)."""
+        rings = self._rings_of(streams)
+        if not rings:
+            raise WorkbenchError("there is nothing to record", "Attach a camera or an arm")
+        self._take_began_ns = time.monotonic_ns()
+        return self.recorder.start(self._info(task, kind, instruction, clock, extra), rings)
+
+    def remember(self, streams: list[str]) -> None:
+        """From now on keep the last seconds of all cameras and of these streams, unless the settings say not to."""
+        record, rings = self._settings.record, self._rings_of(streams)
+        if record.remember_s > 0 and rings and self._preroll is None:
+            most_bytes = record.remember_mb * 1_000_000
+            self._preroll = Preroll(
+                self._store, record.remember_s, most_bytes, lambda: bool(self.recorder.status().episode_id)
+            )
+            self._preroll.start(rings)
+
+    def remembered(self) -> PrerollStatus:
+        """How much could be saved now."""
+        return self._preroll.status() if self._preroll is not None else PrerollStatus()
+
+    def save_last(
+        self, seconds: float, task: str, kind: str, instruction: str, extra: dict[str, Any] | None = None
+    ) -> str:
+        """Write the last seconds, which nobody recorded, as a sealed take; returns its id."""
+        if self._preroll is None:
+            raise StateError("nothing is remembered", "Set remember_s in [record] of station.toml")
+        info = self._info(task, kind, instruction, "realtime", extra)
+        manifest = self._preroll.save(self._home, info, seconds)
+        self._publish(sealed_event(manifest))
+        return manifest.id
+
+    def _info(self, task: str, kind: str, instruction: str, clock: str, extra: dict[str, Any] | None) -> TakeInfo:
         settings = self._settings
-        info = TakeInfo(
+        return TakeInfo(
             kind=EpisodeKind(kind),
             task=task,
             instruction=instruction,
@@ -205,15 +240,15 @@ class Capture:
             settings=settings.plain(),
             extra=extra or {},
         )
+
+    def _rings_of(self, streams: list[str]) -> dict[str, Ring]:
+        """The rings of all cameras and of the named streams of other processes."""
         rings = {name: ring for camera in self.cameras for name, ring in camera.rings.items()}
         for stream in streams:
             if stream not in self._attached:
                 self._attached[stream] = Ring.attach(ring_path(self._folder, stream))
             rings[stream] = self._attached[stream]
-        if not rings:
-            raise WorkbenchError("there is nothing to record", "Attach a camera or an arm")
-        self._take_began_ns = time.monotonic_ns()
-        return self.recorder.start(info, rings)
+        return rings
 
     def stop_take(self, outcome: str = Outcome.UNLABELLED, extra: dict[str, Any] | None = None, notes: str = "") -> str:
         """Seal the take; returns its id. What happened to cameras meanwhile goes with it as ``camera_notes``."""
@@ -232,6 +267,8 @@ class Capture:
                 self.recorder.stop(extra={"ended_by": why})
             except WorkbenchError:
                 _log.exception("the take in progress could not be sealed; the doctor will")
+        if self._preroll is not None:
+            self._preroll.close()
         for camera in self.cameras:
             camera.close()
         for ring in self._attached.values():
@@ -240,12 +277,19 @@ class Capture:
 
 def main(link: Link, home: str, settings: dict[str, Any], folder: str) -> None:
     """The capture process: serves take requests until the station closes or disappears."""
+    priority = "normal"
+    if threading.current_thread() is threading.main_thread():  # not in threads mode, where others share the process
+        priority = run_before(Rank.CAPTURE)
     capture = Capture(Home.open(Path(home)), Settings(**settings), Path(folder), link.publish)
 
     handlers: dict[str, Handler] = {
         "start_take": capture.start_take,
         "stop_take": capture.stop_take,
+        "remember": capture.remember,
+        "remembered": capture.remembered,
+        "save_last": capture.save_last,
         "discard_take": capture.recorder.discard,
+        "priority": lambda: priority,
         "status": lambda: (capture.statuses(), capture.recorder.status()),
     }
     try:

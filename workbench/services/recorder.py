@@ -235,8 +235,13 @@ class Recorder:
         self._writer, self._info, self._thread = None, None, None
 
     def _announce_sealed(self, manifest: Manifest) -> None:
-        frames = sum(n for name, n in manifest.counts.items() if ".images." in name)
-        self._publish(TakeSealed(manifest.id, frames, manifest.duration_s))
+        self._publish(sealed_event(manifest))
 
     def _announce(self, _: RecorderState, after: RecorderState) -> None:
         self._publish(RecorderChanged(after, self._writer.episode_id if self._writer else ""))
+
+
+def sealed_event(manifest: Manifest) -> TakeSealed:
+    """What the others hear of a sealed take."""
+    frames = sum(n for name, n in manifest.counts.items() if ".images." in name)
+    return TakeSealed(manifest.id, frames, manifest.duration_s)

@@ -79,12 +79,14 @@ class TaskSettings(_Part):
 
 
 class RecordSettings(_Part):
-    """How takes are stored."""
+    """How takes are stored, and how much of what was not recorded can still be saved afterwards (0: nothing)."""
 
     color_codec: Literal["jpeg", "lossless"] = "jpeg"
     jpeg_quality: int = Field(default=90, ge=1, le=100)
     block_s: float = Field(default=1.0, gt=0, le=10)
     rows_hz: float = Field(default=30.0, gt=0, le=1000)
+    remember_s: float = Field(default=30.0, ge=0, le=600)
+    remember_mb: int = Field(default=400, ge=1, le=16000)
 
 
 class UpkeepSettings(_Part):

@@ -33,6 +33,7 @@ from workbench.services.station_parts import addressed
 
 T = TypeVar("T")
 _BEAT_S = 0.25
+LAST_S = 30.0
 RECORDED = ("observation.state", "action.wanted", "action.allowed", "action", "authority", "guard", PLAYED)
 
 
@@ -134,6 +135,21 @@ class StationCore:
         """Move the take in progress to the trash."""
         self._child("capture").call("discard_take")
 
+    def save_last(self, task: str, seconds: float = LAST_S, kind: EpisodeKind = EpisodeKind.TELEOP) -> str:
+        """Save what happened in the last seconds though nobody recorded it, as a take; returns its id.
+
+        StateError if a take is being recorded, or if the settings say that nothing is remembered.
+        """
+        episode_id: str = self._child("capture").call(
+            "save_last",
+            timeout_s=60,
+            seconds=seconds,
+            task=task,
+            kind=str(kind),
+            instruction=self.settings.instruction(task),
+        )
+        return episode_id
+
     def _start_children(self) -> None:
         settings = self.settings
         if settings.simulated:
@@ -150,6 +166,7 @@ class StationCore:
             if name.startswith(("observation.", *RECORDED)):
                 self._rings[name] = Ring.attach(path)
         self.streams = {name: ring.spec for name, ring in self._rings.items()}
+        self._child("capture").call("remember", streams=[name for name in RECORDED if name in self._rings])
 
     def _start_simulation(self, settings: Settings) -> Settings:
         """Start the simulated world; returns the settings with its address in every simulated device."""
