@@ -78,10 +78,10 @@ class Searching:
                 records |= {record.id: record for record in found}
         return Page(tuple(records[episode_id] for episode_id in ids if episode_id in records), total)
 
-    def ids(self, wanted: TakeFilter) -> tuple[str, ...]:
-        """Ids of the takes that fit, newest first."""
+    def ids(self, wanted: TakeFilter, order: str = "newest") -> tuple[str, ...]:
+        """Ids of the takes that fit, in one of ``filters.ORDERS``."""
         with Session(self._engine) as session:
-            return tuple(session.scalars(ordered(matching(wanted, select(EpisodeRow.id)), "newest")))
+            return tuple(session.scalars(ordered(matching(wanted, select(EpisodeRow.id)), order)))
 
     def episode(self, episode_id: str) -> EpisodeRecord:
         """One take, trashed or not. NotFoundError names the nearest id."""

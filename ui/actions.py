@@ -26,7 +26,10 @@ class Situation:
         has_task, has_model: something is chosen on the page on screen.
         takes: chosen takes in the library; trash: the trash is on show; open_take: one take is open for looking.
         job: state of the chosen job, "" if none; jobs_ready: a training can be started.
-        model_chosen: a model of the list is chosen.
+        model_chosen: a model of the list is chosen. playing: the simulated operator is at work.
+        asking: the library asks for a ``name`` or whether something is ``really`` meant.
+        cameras: pictures come. looking: the station is being looked over.
+        proposal: settings are proposed: ``new`` ones, or the ``same`` as now.
     """
 
     page: str = "record"
@@ -43,6 +46,10 @@ class Situation:
     jobs_ready: bool = False
     model_chosen: bool = False
     playing: bool = False
+    asking: str = ""
+    cameras: bool = False
+    looking: bool = False
+    proposal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +99,21 @@ def _labelable(s: Situation) -> bool:
     return s.takes > 0 and not s.trash
 
 
+def _markable(s: Situation) -> bool:
+    return s.open_take and s.takes == 1 and not s.trash
+
+
+def _at_rest(s: Situation) -> bool:
+    """Nothing is being recorded and nothing moves."""
+    return s.recorder in ("idle", "faulted") and s.driver not in ("driving", "correcting") and not s.playing
+
+
 COMMANDS: tuple[Command, ...] = (
     Command("page.record", "Record", ("Ctrl+1",), "", "Record takes of people and of the robot", checkable=True),
     Command("page.library", "Library", ("Ctrl+2",), "", "Look through, label and clean up takes", checkable=True),
     Command("page.train", "Train", ("Ctrl+3",), "", "Train stages and promote models", checkable=True),
     Command("page.drive", "Drive", ("Ctrl+4",), "", "Let a policy drive, under your eyes", checkable=True),
+    Command("page.station", "Station", ("Ctrl+5",), "", "Devices, their health and the settings", checkable=True),
     Command("view.system", "Follow the system", (), "", "Light or dark as the desktop says", checkable=True),
     Command("view.light", "Light", (), "", "Dark words on a light ground", checkable=True),
     Command("view.dark", "Dark", (), "", "Light words on a dark ground", checkable=True),
@@ -133,15 +150,37 @@ COMMANDS: tuple[Command, ...] = (
     Command("library.play", "Play", ("Space",), "library", "Play or pause", lambda s: s.open_take, checkable=True),
     Command("library.back", "One picture back", (",",), "library", "Step back", lambda s: s.open_take),
     Command("library.forward", "One picture on", (".",), "library", "Step forward", lambda s: s.open_take),
+    Command("library.details", "Details", ("D",), "library", "Quality in sentences, marks, models; or the signals",
+            checkable=True),
     Command("library.success", "Success", ("S",), "library", "Label the chosen takes", _labelable, role="good"),
     Command("library.failure", "Failure", ("F",), "library", "Label the chosen takes", _labelable, role="bad"),
     Command("library.unlabel", "No label", ("U",), "library", "Take the label away", _labelable),
+    Command("library.tag", "Tag", ("T",), "library", "Put a tag on the chosen takes", _labelable),
+    Command("library.untag", "Untag", ("Shift+T",), "library", "Take a tag off the chosen takes", _labelable),
+    Command("library.collect", "Collect", ("C",), "library", "Put the chosen takes into a collection", _labelable),
+    Command("library.uncollect", "Out of a collection", ("Shift+C",), "library",
+            "Take the chosen takes out of a collection", _labelable),
+    Command("library.freeze", "Freeze", ("Ctrl+Shift+F",), "library",
+            "Write down the chosen takes as a snapshot that never changes", _labelable),
+    Command("library.mark_in", "In", ("I",), "library", "Use the take from here on; nothing is cut off", _markable),
+    Command("library.mark_out", "Out", ("O",), "library", "Use the take up to here; nothing is cut off", _markable),
+    Command("library.unmark", "Use all", ("X",), "library", "Take the trim marks away", _markable),
+    Command("library.split", "Split here", ("Ctrl+K",), "library", "Make two takes of it; can be undone", _markable),
     Command("library.trash", "To the trash", ("Del",), "library", "Nothing is deleted", _labelable),
     Command("library.restore", "Restore", ("Shift+Del",), "library", "Bring back from the trash",
             lambda s: s.takes > 0 and s.trash),
+    Command("library.purge", "Remove for good", ("Ctrl+Shift+Del",), "library",
+            "Asks first: the chosen takes of the trash can then not be brought back",
+            lambda s: s.takes > 0 and s.trash and s.asking != "really", role="bad"),
+    Command("library.agree", "Yes, for good", ("Ctrl+Return",), "library", "Yes: this cannot be undone",
+            lambda s: s.asking == "really", role="bad"),
+    Command("library.leave", "Back", ("Ctrl+Backspace",), "library", "Forget the question",
+            lambda s: s.asking != ""),
     Command("library.undo", "Undo", ("Ctrl+Z",), "library", "Take back the last change of a take"),
+    Command("library.redo", "Redo", ("Ctrl+Shift+Z",), "library", "Do again what was undone last"),
     Command("library.show_trash", "Trash", ("Ctrl+B",), "library", "Show what was thrown away", checkable=True),
     Command("library.search", "Search", ("Ctrl+F",), "library", "Find takes by their words"),
+    Command("library.clear", "Show all", ("Ctrl+0",), "library", "Clear the search and all filters"),
     Command("library.check", "Check the file", ("Ctrl+E",), "library", "Compare the take with its fingerprint",
             lambda s: s.open_take),
     Command("train.start", "Start training", ("Ctrl+Return",), "train", "Start the chosen stage",
@@ -164,11 +203,26 @@ COMMANDS: tuple[Command, ...] = (
             lambda s: s.running and s.driver == "stopped", role="warn"),
     Command("drive.reset", "Set the table again", ("Ctrl+R",), "drive", "Put the simulated objects back, elsewhere",
             lambda s: s.running and s.simulated and s.driver not in ("driving", "correcting") and s.has_task),
+    Command("station.look", "Look again", ("Ctrl+L",), "station", "Search devices and check what could spoil a take",
+            lambda s: not s.looking and _at_rest(s), role="primary"),
+    Command("station.moved", "Have cameras moved?", ("Ctrl+M",), "station",
+            "Compare each camera's picture with its reference", lambda s: s.running and s.cameras and _at_rest(s)),
+    Command("station.remember", "They stand right", ("Ctrl+Shift+M",), "station",
+            "Make the present pictures the references", lambda s: s.running and s.cameras and _at_rest(s)),
+    Command("station.propose", "Propose settings", ("Ctrl+P",), "station",
+            "A station.toml from what is attached, to read before anything is written",
+            lambda s: not s.looking and not s.proposal and _at_rest(s)),
+    Command("station.agree", "Write these settings", ("Ctrl+Return",), "station",
+            "Write station.toml; the file before is kept beside it", lambda s: s.proposal == "new", role="primary"),
+    Command("station.leave", "Back", ("Ctrl+Backspace",), "station", "Write nothing", lambda s: s.proposal != ""),
+    Command("station.restart", "Restart the station", ("Ctrl+F5",), "station",
+            "Stop it and start it with the settings as they are on disk", lambda s: s.running and _at_rest(s)),
 )  # fmt: skip
 
 MENUS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("&Station", ("app.retry", "drive.stop", "drive.clear", "-", "app.quit")),
-    ("&View", ("page.record", "page.library", "page.train", "page.drive", "-",
+    ("&Station", ("app.retry", "drive.stop", "drive.clear", "-",
+                  *(c.id for c in COMMANDS if c.page == "station"), "-", "app.quit")),
+    ("&View", ("page.record", "page.library", "page.train", "page.drive", "page.station", "-",
                "view.system", "view.light", "view.dark", "view.next_theme")),
     ("&Record", tuple(c.id for c in COMMANDS if c.page == "record")),
     ("&Library", tuple(c.id for c in COMMANDS if c.page == "library")),

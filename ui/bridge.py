@@ -20,7 +20,9 @@ T = TypeVar("T")
 LANES = (
     "orders",  # requests to the station
     "urgent",  # stop and hold, nothing else
-    "shelf",  # the catalogue of takes
+    "shelf",  # questions to the catalogue of takes
+    "edits",  # changes of takes, in the order given; some copy or remove a lot
+    "look",  # searching devices and looking the station over
     "pictures",  # reading pictures of one open take
     "jobs",  # training jobs and models
 )

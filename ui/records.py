@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from workbench.services.library import Trim
+
 
 class TakeRecord(Protocol):
     """One take in a list."""
@@ -25,6 +27,25 @@ class TakeRecord(Protocol):
     def duration_s(self) -> float: ...
     @property
     def started_at(self) -> str: ...
+
+
+class ShelvedTake(TakeRecord, Protocol):
+    """One take of the library, with the marks on it."""
+
+    @property
+    def tags(self) -> tuple[str, ...]: ...
+    @property
+    def flags(self) -> tuple[str, ...]: ...
+    @property
+    def quality_version(self) -> int | None: ...
+    @property
+    def used_s(self) -> float: ...
+    @property
+    def trim(self) -> Trim | None: ...
+    @property
+    def content_hash(self) -> str: ...
+    @property
+    def trashed(self) -> bool: ...
 
 
 class ModelEntry(Protocol):

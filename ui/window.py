@@ -30,6 +30,7 @@ PAGES: tuple[tuple[str, str], ...] = (
     ("library", "ui.pages.library:LibraryPage"),
     ("train", "ui.pages.train:TrainPage"),
     ("drive", "ui.pages.drive:DrivePage"),
+    ("station", "ui.pages.station:StationPage"),
 )
 _TICK_MS = 100
 _MAKE_PAGES_AFTER_MS = 400
@@ -118,6 +119,7 @@ class Window(QMainWindow):
         self.actions_.bind("view.next_theme", self._next_theme)
         self.actions_.bind("app.quit", lambda: QTimer.singleShot(0, self.close))
         self.actions_.bind("app.retry", self.start_station)
+        self.actions_.bind("station.restart", self.restart_station)
         self.actions_.bind("drive.stop", self._stop_arm)
 
     # pages ----------------------------------------------------------------------------------------------------------
@@ -179,6 +181,17 @@ class Window(QMainWindow):
             return station
 
         self.bridge.run_in_background(work, self._station_started, self._station_failed, lane="orders")
+
+    def restart_station(self) -> None:
+        """Stop the station and start it with the settings as they are on disk now. A take in progress is kept."""
+        made = self._made
+        self.desk.running, self.desk.station = False, None
+        self._waiting(words.STARTING, "The station is starting again")
+        self.refresh()
+        if made is not None:
+            self.bridge.run_in_background(
+                made.close, lambda _none: self.start_station(), self._station_failed, lane="orders"
+            )
 
     def _open_home(self) -> None:
         home, bus = self.desk.home, self.desk.bus

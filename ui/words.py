@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 _RECORDER = {
     "idle": ("Ready", "○", "idle"),
@@ -85,6 +88,14 @@ def kind(value: str) -> str:
     return _KIND.get(value, value.capitalize())
 
 
+def stream(name: str) -> str:
+    """A recorded stream."""
+    for prefix, noun in (("observation.images.", "camera"), ("observation.depth.", "the depth of camera")):
+        if name.startswith(prefix):
+            return f"{noun} {name.removeprefix(prefix)}"
+    return "the arm" if name == "observation.state" else name
+
+
 def task(name: str) -> str:
     """``red_cube_to_white_plate`` as a person would write it."""
     return name.replace("_", " ") if name else "no task"
@@ -141,6 +152,118 @@ def figure(value: object) -> str:
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):
         return f"{int(value)}"
     return f"{value:.3g}"
+
+
+_LEVEL = {"ok": ("Fine", "✔", "good"), "warn": ("Look at it", "▲", "warn"), "bad": ("Takes would be lost", "✘", "bad")}
+_PREFLIGHT = {
+    "ok": ("Ready to record", "✔", "good"),
+    "warn": ("Ready, but look", "▲", "warn"),
+    "bad": ("Do not record", "✘", "bad"),
+}
+_DEVICE = {
+    "attached": ("Attached", "●", "good"),
+    "possible": ("Possible", "○", "idle"),
+    "missing": ("Missing", "▲", "warn"),
+}
+LOOKING = StateWords("Looking", "◔", "idle")
+_FLAG = {
+    "unreadable": "cannot be read",
+    "empty": "a stream is empty",
+    "slow": "too slow",
+    "gaps": "gaps",
+    "jitter": "uneven rate",
+    "clock_drift": "clock drifts",
+    "frozen": "frozen picture",
+    "over_exposed": "too bright",
+    "under_exposed": "too dark",
+    "blurred": "blurred",
+    "depth_empty": "hardly any depth",
+    "not_finite": "bad numbers",
+    "no_motion": "no motion",
+    "idle_head": "idle start",
+    "idle_tail": "idle end",
+    "mostly_still": "mostly still",
+    "jerky": "jerky",
+    "lag": "lags",
+    "short": "very short",
+    "length_outlier": "odd length",
+    "uncovered": "rows incomplete",
+}
+_GRAVE = frozenset({"unreadable", "empty", "frozen", "not_finite", "no_motion"})
+NOT_CHECKED = StateWords("Not checked", "?", "idle")
+
+
+_LIMITS = {
+    "workspace_min_m": ("Workspace from", "m"),
+    "workspace_max_m": ("Workspace to", "m"),
+    "tool_speed_m_s": ("Tool speed", "m/s"),
+    "gripper_speed_s": ("Gripper speed", "ways/s"),
+    "jump_rad": ("Largest jump", "rad"),
+    "state_age_s": ("Oldest state", "s"),
+    "table_z_m": ("Table height", "m"),
+    "self_clearance_m": ("Room between its links", "m"),
+    "obstacle_spheres_m": ("Spheres to keep out of", "m"),
+    "obstacle_boxes_m": ("Boxes to keep out of", "m"),
+    "effort_max": ("Largest effort", ""),
+}
+_PER_JOINT = ("joint_min_rad", "joint_max_rad", "joint_speed_rad_s", "joint_acceleration_rad_s2")
+
+
+def limits(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The guard's limits as (what, how much): joint by joint in degrees, then the rest."""
+    joints = zip(*(values.get(name) or () for name in _PER_JOINT), strict=False)
+    found = [(f"Joint {number}", _joint(*map(float, joint))) for number, joint in enumerate(joints, 1)]
+    for name, value in values.items():
+        if name not in _PER_JOINT and value is not None:
+            title, unit = _LIMITS.get(name, (name.replace("_", " "), ""))
+            found.append((title, f"{_plain(value)} {unit}".rstrip()))
+    return found
+
+
+def _joint(low: float, high: float, speed: float, acceleration: float) -> str:
+    low, high, speed, acceleration = (math.degrees(value) for value in (low, high, speed, acceleration))
+    return f"{low:.0f}° to {high:.0f}°, {speed:.0f} °/s, {acceleration:.0f} °/s²"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(f"({_plain(item)})" if isinstance(item, list | tuple) else _plain(item) for item in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def level(value: str) -> StateWords:
+    """How bad a finding is."""
+    return _look_up(_LEVEL, value)
+
+
+def preflight_state(value: str) -> StateWords:
+    """What the worst finding means for the next take."""
+    return _look_up(_PREFLIGHT, value)
+
+
+def device_state(value: str) -> StateWords:
+    """Whether a device is there."""
+    return _look_up(_DEVICE, value)
+
+
+def flag(name: str) -> str:
+    """A quality flag."""
+    return _FLAG.get(name, name.replace("_", " "))
+
+
+def quality(flags: Sequence[str], checked: bool) -> StateWords:
+    """What the quality check says of a take, in one cell."""
+    if not flags:
+        return StateWords("Fine", "✔", "good") if checked else NOT_CHECKED
+    grave = [name for name in flags if name in _GRAVE]
+    worst = (grave or list(flags))[0]
+    more = f" +{len(flags) - 1}" if len(flags) > 1 else ""
+    return StateWords(flag(worst).capitalize() + more, "✘" if grave else "▲", "bad" if grave else "warn")
+
+
+def count(number: int, noun: str) -> str:
+    """``1 take``, ``1 200 takes``."""
+    return f"{number:,} {noun}".replace(",", "\u2009") + ("" if number == 1 else "s")
 
 
 @dataclass(frozen=True, slots=True)

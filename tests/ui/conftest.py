@@ -16,7 +16,7 @@ from pytestqt.qtbot import QtBot
 
 from ui.bridge import Bridge
 from ui.theme import Theme, ThemeChoice
-from ui.window import Window
+from ui.window import PAGES, Window
 from workbench.core.bus import Bus
 from workbench.services.settings import CameraSettings, Settings, load_settings
 from workbench.services.station import Station
@@ -63,7 +63,7 @@ def open_window(qtbot: QtBot, theme: Theme) -> Iterator[Callable[..., Window]]:
         window.start()
         if wait:
             qtbot.waitUntil(lambda: window.desk.running and window.desk.jobs is not None, timeout=WAIT_MS)
-            qtbot.waitUntil(lambda: len(window.pages) == 4, timeout=WAIT_MS)
+            qtbot.waitUntil(lambda: len(window.pages) == len(PAGES), timeout=WAIT_MS)
         return window
 
     yield make

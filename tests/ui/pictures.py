@@ -25,6 +25,7 @@ from ui.pages.library import LibraryPage
 from ui.pages.record import RecordPage
 from ui.pages.train import TrainPage
 from ui.theme import Theme, ThemeChoice
+from ui.window import PAGES as WINDOW_PAGES
 from ui.window import Window
 from workbench.core.bus import Bus
 from workbench.core.types import EpisodeKind
@@ -75,7 +76,7 @@ class Shoot:
         self.window.show()
         self.window.start()
         self.until(
-            lambda: self.window.desk.running and self.window.desk.jobs is not None and len(self.window.pages) == 4
+            lambda: self.window.desk.running and self.window.desk.jobs is not None and len(self.window.pages) == len(WINDOW_PAGES)
         )
         for page in PAGES:
             if page in only:

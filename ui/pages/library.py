@@ -1,34 +1,36 @@
-"""Looking through takes: filter, watch, label, throw away, bring back, undo."""
+"""Looking through takes: filter, watch, read what is known of them. What changes them is in ``library_edits``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from PyQt6.QtCore import QItemSelectionModel, Qt, QTimer
+from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtGui import QHideEvent
-from PyQt6.QtWidgets import QAbstractItemView, QHBoxLayout, QLineEdit, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QLineEdit, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from ui import words
 from ui.actions import Situation
 from ui.desk import Desk
-from ui.pages.page import Page, card, chooser, fill_chooser, label, row
-from ui.records import TakeRecord
+from ui.pages.library_edits import LibraryEdits
+from ui.pages.page import Page, card, label, row
+from ui.records import ShelvedTake
+from ui.widgets.ask_line import AskLine
 from ui.widgets.button import CommandButton
-from ui.widgets.rows import RowsTable
-from ui.widgets.takes import newest_first, takes_model
+from ui.widgets.take_details import TakeDetails, summary
+from ui.widgets.take_filters import Choices, TakeFilters
+from ui.widgets.take_list import TakeList
 from ui.widgets.viewer import TakeViewer
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import LibraryChanged, TakeSealed
-from workbench.core.types import EpisodeKind, Outcome
-from workbench.services.library import Library, TakeView
+from workbench.services.library import TakeView
+from workbench.services.take_facts import TakeFacts, take_facts
 
-_TYPING_MS = 250
+_OPEN_AFTER_MS = 60  # who runs down the list with an arrow key does not want every take opened
 _EMPTY = (
     "No takes yet.\n\nGo to Record (Ctrl+1) and record the first one,\n"
     "or import a data set:  python main.py import PATH"
 )
-_NO_MATCH = "No take fits these filters.\n\nWiden them, or clear the search."
+_NO_MATCH = "No take fits these filters.\n\nWiden them, or show all with Ctrl+0."
 _NO_TRASH = "The trash is empty."
 
 
@@ -39,27 +41,30 @@ class LibraryPage(Page):
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        self.model = takes_model(desk.theme)
-        self.table = RowsTable(self.model, desk.theme, "Takes", many=True)
+        self.table = TakeList(desk.bridge, desk.theme, lambda: desk.library, self.notice.error)
+        self.model = self.table.model_
+        self.filters = TakeFilters(self.reload)
+        self.search, self.kind, self.task = self.filters.search, self.filters.kind, self.filters.task
         self.viewer = TakeViewer(desk.bridge, desk.theme, self.notice.error)
-        self.kind = chooser("Filter by who made the take")
-        self.task = chooser("Filter by task")
-        self.outcome = chooser("Filter by outcome")
-        self.search = QLineEdit()
+        self.details = TakeDetails(desk.theme)
+        self.ask_line = AskLine(desk.actions, "library.agree", "library.leave", self._asked)
         self.note = QLineEdit()
         self.title = label("", "title")
-        self.facts = label("", "dim", wrap=True)
+        self.facts_line = label("", "dim", wrap=True)
         self.count = label("", "dim")
         self._empty = label(_EMPTY, "dim", wrap=True)
-        self._pending = ""
-        self._open_id = ""
-        self._typing = QTimer(self)
-        self._typing.setSingleShot(True)
-        self._typing.setInterval(_TYPING_MS)
-        self._typing.timeout.connect(self.reload)
+        self._choices: Choices | None = None
+        self._choosing = self._choose_again = False
+        self._open: tuple[str, str] = ("", "")
+        self._facts: TakeFacts | None = None
+        self._opening = QTimer(self)
+        self._opening.setSingleShot(True)
+        self._opening.setInterval(_OPEN_AFTER_MS)
+        self._opening.timeout.connect(self._open_take)
         self._build()
+        self.edits = LibraryEdits(self)
         self._bind()
-        self.listeners.on(LibraryChanged, lambda _event: self.reload())
+        self.listeners.on(LibraryChanged, self._changed)
         self.listeners.on(TakeSealed, lambda _event: self._sync())
 
     # layout ---------------------------------------------------------------------------------------------------------
@@ -70,7 +75,7 @@ class LibraryPage(Page):
         split.setHandleWidth(12)
         split.addWidget(self._list_side())
         split.addWidget(self._take_side())
-        split.setSizes([570, 590])
+        split.setSizes([610, 540])
         split.setStretchFactor(1, 1)
         self.body.addWidget(split, 1)
 
@@ -79,231 +84,248 @@ class LibraryPage(Page):
         column = QVBoxLayout(side)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(8)
-        self.search.setPlaceholderText("Search tasks, notes, operators   (Ctrl+F)")
-        self.search.setAccessibleName("Search takes")
-        self.search.setClearButtonEnabled(True)
-        column.addWidget(self.search)
-        column.addLayout(row(self.kind, self.task, self.outcome))
+        column.addWidget(self.filters)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._list = QStackedWidget()
         self._list.addWidget(self.table)
         self._list.addWidget(self._empty)
         column.addWidget(self._list, 1)
-        actions = self.desk.actions
-        labels = ("library.success", "library.failure", "library.unlabel")
-        column.addLayout(row(*(CommandButton(actions, name) for name in labels)))
-        trash = CommandButton(actions, "library.trash")
-        self._restore = CommandButton(actions, "library.restore")
-        column.addLayout(row(trash, self._restore, CommandButton(actions, "library.undo")))
+        self._in_use = self._buttons("library.success", "library.failure", "library.unlabel")
+        self._sorting = self._buttons("library.tag", "library.collect", "library.freeze")
+        self._trashed = self._buttons("library.restore", "library.purge")
+        for box in (self._in_use, self._sorting, self._trashed):
+            column.addWidget(box)
+        column.addLayout(
+            row(*(CommandButton(self.desk.actions, f"library.{name}") for name in ("trash", "undo", "redo")))
+        )
+        column.addWidget(self.ask_line)
         foot = row(self.count)
         foot.addStretch(1)
-        shown = CommandButton(actions, "library.show_trash", words="Show the trash")
-        foot.addWidget(shown)
+        foot.addWidget(CommandButton(self.desk.actions, "library.clear"))
+        foot.addWidget(CommandButton(self.desk.actions, "library.show_trash", words="Show the trash"))
         column.addLayout(foot)
         return side
 
+    def _buttons(self, *ids: str) -> QWidget:
+        box = QWidget()
+        line = row(*(CommandButton(self.desk.actions, name) for name in ids))
+        line.setContentsMargins(0, 0, 0, 0)
+        box.setLayout(line)
+        return box
+
     def _take_side(self) -> QWidget:
-        frame, column = card()
+        frame, column = card(spacing=6)
+        actions = self.desk.actions
         head = row(self.title)
         head.addStretch(1)
-        head.addWidget(CommandButton(self.desk.actions, "library.check", words="Check"))
+        head.addWidget(CommandButton(actions, "library.check", words="Check"))
         column.addLayout(head)
-        column.addWidget(self.facts)
+        column.addWidget(self.facts_line)
         column.addWidget(self.viewer, 1)
-        actions = self.desk.actions
-        play = CommandButton(actions, "library.play")
+        below = self.viewer.layout()
+        if isinstance(below, QVBoxLayout):
+            below.addWidget(self.details, 3)
+        self.details.hide()
         back = CommandButton(actions, "library.back", words="◀")
         forward = CommandButton(actions, "library.forward", words="▶")
-        line: QHBoxLayout = row(back, play, forward, self.viewer.groups)
-        line.setStretch(3, 1)
+        details = CommandButton(actions, "library.details")
+        line = row(back, CommandButton(actions, "library.play"), forward, details, self.viewer.groups)
+        line.setStretch(4, 1)
         column.addLayout(line)
+        column.addWidget(self._buttons("library.mark_in", "library.mark_out", "library.unmark", "library.split"))
         self.note.setPlaceholderText("Note: what was special about this take? Enter saves it")
         self.note.setAccessibleName("Note of the take")
         column.addWidget(self.note)
         return frame
 
     def _bind(self) -> None:
-        fill_chooser(self.kind, [("Everyone", None), *((words.kind(k), k) for k in EpisodeKind)])
-        fill_chooser(self.task, [("All tasks", None)])
-        outcomes = [("All outcomes", None), *((words.outcome(o).word.replace("–", "No label"), o) for o in Outcome)]
-        fill_chooser(self.outcome, outcomes)
-        for combo in (self.kind, self.task, self.outcome):
-            combo.currentIndexChanged.connect(self.reload)
-        self.search.textChanged.connect(lambda _text: self._typing.start())
-        self.note.returnPressed.connect(self._save_note)
+        self.table.changed = self._list_came
         self.table.on_chosen(self._chosen)
+        self.model.dataChanged.connect(lambda *_: self._describe())
         bind = self.desk.actions.bind
         bind("library.play", self._play)
         bind("library.back", lambda: self.viewer.step(-1))
         bind("library.forward", lambda: self.viewer.step(1))
-        bind("library.success", lambda: self._label(Outcome.SUCCESS))
-        bind("library.failure", lambda: self._label(Outcome.FAILURE))
-        bind("library.unlabel", lambda: self._label(Outcome.UNLABELLED))
-        bind(
-            "library.trash", lambda: self._change(lambda lib, ids: lib.trash(ids), "{n} in the trash; Ctrl+Z undoes it")
-        )
-        bind("library.restore", lambda: self._change(lambda lib, ids: lib.restore(ids), "{n} brought back"))
-        bind("library.undo", self._undo)
-        bind("library.show_trash", self.reload)
+        bind("library.details", self._show_details)
+        bind("library.show_trash", self._switch_trash)
         bind("library.search", lambda: self.search.setFocus(Qt.FocusReason.ShortcutFocusReason))
+        bind("library.clear", self.filters.clear)
         bind("library.check", self._check)
         self.viewer.finished = lambda: self.desk.actions["library.play"].setChecked(False)
+        self._show_trash_buttons()
         self._show_open(None)
+        self._describe()
 
     # the list -------------------------------------------------------------------------------------------------------
 
     def opened(self) -> None:
         """The library can be read."""
         self.reload()
+        self._load_choices()
 
     def handed(self, words: str) -> None:
         """Open this take."""
-        self._pending = words
-        if not self._choose_row(words):
+        if not self.table.open_take(words):
             self.reload()
 
     def reload(self) -> None:
         """Fetch the list that fits the filters."""
-        library = self.desk.library
-        if library is None:
-            return
-        kind, task, outcome = self.kind.currentData(), self.task.currentData(), self.outcome.currentData()
-        text, trashed = self.search.text().strip(), self._trash_shown()
+        self.table.search(self.filters.wanted(self.trash_shown), self.filters.ordered())
 
-        def fetch() -> tuple[tuple[TakeRecord, ...], list[str], bool]:
-            records = library.episodes(kind, task, outcome, text, trashed)
-            everything = library.episodes(trashed=trashed)
-            return records, sorted({record.task for record in everything if record.task}), bool(everything)
-
-        self.ask("shelf", fetch, lambda found: self._show_list(*found))
+    def _changed(self, event: LibraryChanged) -> None:
+        self.reload()
+        self._load_choices()
+        if not event.episode_ids or self._open[0] in event.episode_ids:
+            self._load_facts()
 
     def _sync(self) -> None:
         library = self.desk.library
         if library is not None:
-            self.ask("shelf", library.sync)  # publishes LibraryChanged, which reloads
+            self.ask("edits", library.sync)  # publishes LibraryChanged, which reloads
 
-    def _show_list(self, records: tuple[TakeRecord, ...], tasks: list[str], anything: bool) -> None:
-        keep = {self.model.records[i].id for i in self.table.chosen()}
-        moved = self.model.replace(newest_first(records))
-        present = self.task.currentData()
-        self.task.blockSignals(True)
-        fill_chooser(self.task, [("All tasks", None), *((words.task(name), name) for name in tasks)], present)
-        self.task.blockSignals(False)
-        self._empty.setText(_NO_MATCH if anything else _NO_TRASH if self._trash_shown() else _EMPTY)
-        self._list.setCurrentIndex(0 if records else 1)
-        total_s = sum(record.duration_s for record in records)
-        self.count.setText(f"{len(records)} takes · {words.duration(total_s)}" if records else "")
-        if moved or not records:
-            self._select_again(keep)
-        else:
-            self._chosen()
-
-    def _select_again(self, keep: set[str]) -> None:
-        if self._pending and self._choose_row(self._pending):
+    def _load_choices(self) -> None:
+        """What the filters offer; asked for again if something changes meanwhile."""
+        library, trashed = self.desk.library, self.trash_shown
+        if library is None or self._choosing:
+            self._choose_again = self._choosing
             return
-        selection = self.table.selectionModel()
-        rows = [i for i, record in enumerate(self.model.records) if record.id in keep]
-        if selection is not None and rows:
-            flags = QItemSelectionModel.SelectionFlag
-            for number in rows:
-                selection.select(self.model.index(number, 0), flags.Select | flags.Rows)
-            self.table.setCurrentIndex(self.model.index(rows[0], 0)) if len(rows) == 1 else None
-        elif self.model.records:
-            self.table.selectRow(0)
-        else:
+        self._choosing = True
+
+        def come(choices: Choices) -> None:
+            self._choosing = False
+            self._choices = choices
+            self.filters.show_choices(choices)
+            self._list_came()
+            if self._choose_again:
+                self._choose_again = False
+                self._load_choices()
+
+        self.ask("shelf", lambda: Choices.of(library, trashed), come)
+
+    def _list_came(self) -> None:
+        shown, choices = self.model.rowCount(), self._choices
+        everything = choices.takes if choices is not None else shown
+        self._empty.setText(_NO_MATCH if everything else _NO_TRASH if self.trash_shown else _EMPTY)
+        self._list.setCurrentIndex(0 if shown else 1)
+        of_all = f" of {words.count(everything, 'take')}" if everything > shown else ""
+        self.count.setText(f"{words.count(shown, 'take')}{of_all}" if shown else "")
+        if not shown:
             self._chosen()
 
-    def _choose_row(self, episode_id: str) -> bool:
-        number = self.model.row_of(episode_id)
-        if number < 0:
-            return False
-        self._pending = ""
-        self.table.selectRow(number)
-        self.table.scrollTo(self.model.index(number, 0), QAbstractItemView.ScrollHint.EnsureVisible)
-        return True
+    def _switch_trash(self) -> None:
+        self.ask_line.back()
+        self._show_trash_buttons()
+        self.reload()
+        self._load_choices()
+
+    def _show_trash_buttons(self) -> None:
+        self._in_use.setVisible(not self.trash_shown)
+        self._sorting.setVisible(not self.trash_shown)
+        self._trashed.setVisible(self.trash_shown)
+
+    @property
+    def trash_shown(self) -> bool:
+        return self.desk.actions["library.show_trash"].isChecked()
 
     # the chosen take ------------------------------------------------------------------------------------------------
 
     def _chosen(self) -> None:
-        rows = self.table.chosen()
-        record = self.model.records[rows[0]] if rows else None
-        self._describe(record, len(rows))
-        library = self.desk.library
-        if record is None or library is None or self._trash_shown():
+        if self.table.first_chosen() != self._open[0]:
+            self._facts = None
+        self._describe()
+        self._opening.start()
+
+    def _open_take(self) -> None:
+        """Open the first chosen take, unless it is open with these contents already."""
+        library, record = self.desk.library, self._record()
+        wanted = (record.id, record.content_hash) if record is not None else ("", "")
+        if wanted == self._open:
+            return
+        self._open = wanted
+        if record is None or library is None:
             self._show_open(None)
-        elif record.id != self._open_id:
-            self._open_id = record.id
-            self.desk.bridge.run_in_background(
-                lambda: library.open(record.id), self._opened_take, self._unreadable, lane="shelf"
-            )
+            return
+        episode_id = record.id
+        self.desk.bridge.run_in_background(
+            lambda: library.open(episode_id), self._opened_take, self._unreadable, lane="pictures"
+        )
+        self._load_facts()
+
+    def _load_facts(self) -> None:
+        library, episode_id = self.desk.library, self._open[0]
+        if library is None or not episode_id:
+            return
+
+        def come(facts: TakeFacts) -> None:
+            if episode_id == self._open[0]:
+                self._facts = facts
+                self.viewer.show_still(facts.still)
+                self._describe()
+
+        self.desk.bridge.run_in_background(
+            lambda: take_facts(library, episode_id), come, lambda _gone: None, lane="shelf"
+        )
 
     def _opened_take(self, view: TakeView) -> None:
-        if view.record.id == self._open_id:
+        if view.record.id == self._open[0]:
             self._show_open(view)
+            self._describe()
 
     def _unreadable(self, error: WorkbenchError) -> None:
         self._show_open(None)
         self.notice.error(error)
 
     def _show_open(self, view: TakeView | None) -> None:
-        if view is None:
-            self._open_id = ""
         self.desk.actions["library.play"].setChecked(False)
         self.viewer.show_take(view)
+        if view is not None and self._facts is not None:
+            self.viewer.show_still(self._facts.still)
         self.note.setEnabled(view is not None)
 
-    def _describe(self, record: TakeRecord | None, count: int) -> None:
+    def _record(self) -> ShelvedTake | None:
+        return self.table.record(self.table.first_chosen())
+
+    def _describe(self) -> None:
+        """Title, facts and marks of the first chosen take, by its newest record."""
+        record = self._record()
+        self.details.show_facts(self._facts if record is not None else None)
         if record is None:
             self.title.setText("No take chosen")
-            self.facts.setText("Choose one in the list to see its pictures and signals.")
+            self.facts_line.setText("Choose one in the list to see its pictures and signals.")
             self.note.clear()
             return
+        if record.id != self._open[0]:
+            self._opening.start()  # its record has come later than the choice
+        count = self.table.chosen_count()
         more = f"  (+ {count - 1} more)" if count > 1 else ""
         self.title.setText(words.task(record.task).capitalize() + more)
-        outcome = words.outcome(record.outcome)
-        label_words = f"{outcome.symbol} {outcome.word}" if outcome.symbol else "not labelled"
-        parts = (words.kind(record.kind), label_words, words.duration(record.duration_s))
-        sentence = f"“{record.instruction}” · " if record.instruction else ""
-        self.facts.setText(sentence + " · ".join(parts))
+        self.facts_line.setText(self._facts_words(record))
+        trim = record.trim
+        self.viewer.show_used((trim.start_ns, trim.end_ns) if trim is not None else None)
         if not self.note.hasFocus():
             self.note.setText(record.notes)
 
-    # commands -------------------------------------------------------------------------------------------------------
+    def _facts_words(self, record: ShelvedTake) -> str:
+        outcome = words.outcome(record.outcome)
+        label_words = f"{outcome.symbol} {outcome.word}" if outcome.symbol else "not labelled"
+        length = words.duration(record.duration_s)
+        if record.used_s < record.duration_s - 1e-3:
+            length = f"✂ {words.duration(record.used_s)} of {length}"
+        sentence = f"“{record.instruction}” · " if record.instruction else ""
+        short = summary(self._facts) if self._facts is not None else ""
+        return sentence + " · ".join((words.kind(record.kind), label_words, length)) + (f"\n{short}" if short else "")
+
+    def _show_details(self) -> None:
+        """The sentences in place of the signals, or back."""
+        shown = self.desk.actions["library.details"].isChecked()
+        self.details.setVisible(shown)
+        self.viewer.plot.setVisible(not shown)
 
     def _play(self) -> None:
         if self.desk.actions["library.play"].isChecked():
             self.viewer.play()
         else:
             self.viewer.pause()
-
-    def _ids(self) -> list[str]:
-        return [self.model.records[i].id for i in self.table.chosen()]
-
-    def _change(self, work: Callable[[Library, list[str]], object], said: str) -> None:
-        library, ids = self.desk.library, self._ids()
-        if library is not None and ids:
-            count = "1 take" if len(ids) == 1 else f"{len(ids)} takes"
-            self.ask("shelf", lambda: work(library, ids), lambda _none: self.notice.done(said.format(n=count)))
-
-    def _label(self, outcome: Outcome) -> None:
-        def work(library: Library, ids: list[str]) -> None:
-            for episode_id in ids:
-                library.label(episode_id, outcome)
-
-        self._change(work, f"{{n}} labelled: {words.outcome(outcome).word.replace('–', 'no label').lower()}")
-
-    def _undo(self) -> None:
-        library = self.desk.library
-        if library is not None:
-            self.ask(
-                "shelf", library.undo, lambda done: self.notice.done(f"Undone: {done}" if done else "Nothing to undo")
-            )
-
-    def _save_note(self) -> None:
-        library, episode_id, text = self.desk.library, self._open_id, self.note.text()
-        if library is not None and episode_id:
-            self.table.setFocus()
-            self.ask("shelf", lambda: library.note(episode_id, text), lambda _none: self.notice.done("Note saved"))
 
     def _check(self) -> None:
         view = self.viewer.view
@@ -319,13 +341,19 @@ class LibraryPage(Page):
         else:
             self.notice.done("The take is bit for bit what was recorded")
 
-    def _trash_shown(self) -> bool:
-        return self.desk.actions["library.show_trash"].isChecked()
+    def _asked(self) -> None:
+        """A question is gone: the keys are the table's again."""
+        self.table.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def situation(self, base: Situation) -> Situation:
         """How many takes are chosen, and from where."""
-        chosen = len(self.table.chosen())
-        return replace(base, takes=chosen, trash=self._trash_shown(), open_take=self.viewer.view is not None)
+        return replace(
+            base,
+            takes=self.table.chosen_count(),
+            trash=self.trash_shown,
+            open_take=self.viewer.view is not None,
+            asking=self.ask_line.asking,
+        )
 
     def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802
         """Another page: stop playing."""
@@ -335,6 +363,7 @@ class LibraryPage(Page):
 
     def close_page(self) -> None:
         """Stop reading."""
-        self._typing.stop()
+        self.filters.stop()
+        self._opening.stop()
         self.viewer.pause()
         super().close_page()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from PyQt6.QtCore import Qt
-from PyQt6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from ui import words
 from ui.actions import Situation
 from ui.bridge import Listeners
 from ui.desk import Desk
-from ui.widgets.chooser import Chooser
+from ui.widgets.chooser import Chooser, fill_chooser
 from ui.widgets.notice import Notice
 from workbench.core.errors import WorkbenchError
 from workbench.services.station import Station, StationStatus
+
+__all__ = ["MARGIN", "PANEL_PX", "Page", "card", "chooser", "fill_chooser", "label", "row", "side_panel"]
 
 T = TypeVar("T")
 MARGIN = 12
@@ -139,20 +141,6 @@ def chooser(name: str) -> Chooser:
     combo = Chooser()
     combo.setAccessibleName(name)
     return combo
-
-
-def fill_chooser(combo: QComboBox, entries: list[tuple[str, Any]], chosen: Any = None) -> None:
-    """Replace the entries (words, value), keeping ``chosen`` or the present value if it is still there."""
-    wanted = combo.currentData() if chosen is None else chosen
-    if [(combo.itemText(i), combo.itemData(i)) for i in range(combo.count())] == entries:
-        return
-    combo.blockSignals(True)
-    combo.clear()
-    for text, value in entries:
-        combo.addItem(text, value)
-    combo.setCurrentIndex(max(0, combo.findData(wanted)) if entries else -1)
-    combo.blockSignals(False)
-    combo.currentIndexChanged.emit(combo.currentIndex())
 
 
 def row(*widgets: QWidget, spacing: int = 8) -> QHBoxLayout:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from PyQt6.QtCore import QPointF, Qt
 from PyQt6.QtGui import QPainter, QPaintEvent, QPen, QPolygonF, QWheelEvent
 from PyQt6.QtWidgets import QCheckBox, QComboBox, QStyle, QStyleOptionButton
@@ -29,6 +31,20 @@ class Chooser(QComboBox):
         """Only while the list is open."""
         if event is not None:
             event.ignore()
+
+
+def fill_chooser(combo: QComboBox, entries: list[tuple[str, Any]], chosen: Any = None) -> None:
+    """Replace the entries (words, value), keeping ``chosen`` or the present value if it is still there."""
+    wanted = combo.currentData() if chosen is None else chosen
+    if [(combo.itemText(i), combo.itemData(i)) for i in range(combo.count())] == entries:
+        return
+    before = combo.blockSignals(True)
+    combo.clear()
+    for text, value in entries:
+        combo.addItem(text, value)
+    combo.setCurrentIndex(max(0, combo.findData(wanted)) if entries else -1)
+    combo.blockSignals(before)
+    combo.currentIndexChanged.emit(combo.currentIndex())
 
 
 class Tick(QCheckBox):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from PyQt6.QtCore import QPointF, QRectF, Qt
-from PyQt6.QtGui import QColor, QIcon, QPainter, QPainterPath, QPen, QPixmap
+from PyQt6.QtGui import QColor, QIcon, QPainter, QPainterPath, QPen, QPixmap, QPolygonF
 
 _SIZE = 64
 
 
 def icon(name: str, colour: str, active: str) -> QIcon:
-    """The icon ``record | library | train | drive`` in a normal and a checked colour."""
+    """The icon ``record | library | train | drive | station`` in a normal and a checked colour."""
     made = QIcon()
     for state, ink in ((QIcon.State.Off, colour), (QIcon.State.On, active)):
         picture = QPixmap(_SIZE, _SIZE)
@@ -60,4 +60,14 @@ def _drive(painter: QPainter, ink: QColor) -> None:
     painter.drawLine(QPointF(52, 30), QPointF(58, 40))
 
 
-_DRAW = {"record": _record, "library": _library, "train": _train, "drive": _drive}
+def _station(painter: QPainter, ink: QColor) -> None:
+    """A camera on its stand above a table."""
+    painter.drawRoundedRect(QRectF(14, 10, 28, 19), 4, 4)
+    painter.drawPolyline(QPolygonF([QPointF(42, 16), QPointF(52, 11), QPointF(52, 28), QPointF(42, 23)]))
+    painter.drawLine(QPointF(28, 29), QPointF(28, 48))
+    painter.drawLine(QPointF(9, 48), QPointF(55, 48))
+    painter.setBrush(ink)
+    painter.drawEllipse(QPointF(28, 19.5), 3.0, 3.0)
+
+
+_DRAW = {"record": _record, "library": _library, "train": _train, "drive": _drive, "station": _station}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from PyQt6.QtCore import QAbstractTableModel, QModelIndex, QRect, Qt
+from PyQt6.QtCore import QAbstractTableModel, QItemSelection, QItemSelectionModel, QModelIndex, QRect, Qt
 from PyQt6.QtGui import QColor, QPainter
 from PyQt6.QtWidgets import (
     QAbstractItemView,
@@ -96,7 +96,11 @@ class RowsModel(QAbstractTableModel, Generic[R]):
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Words, colour, progress and tool tip of one cell."""
-        record, column = self._records[index.row()], self.columns[index.column()]
+        return self.cell(self._records[index.row()], index.column(), role)
+
+    def cell(self, record: R, place: int, role: int) -> Any:
+        """What one column says of a record."""
+        column = self.columns[place]
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             return column.text(record)
         if role == Qt.ItemDataRole.ForegroundRole and column.colour is not None:
@@ -146,9 +150,32 @@ class RowsTable(QTableView):
                 columns.setSectionResizeMode(place, QHeaderView.ResizeMode.Stretch)
 
     def chosen(self) -> list[int]:
-        """Chosen rows, from top to bottom."""
+        """Chosen rows, from top to bottom. By ranges: a hundred thousand chosen rows are one range."""
+        return sorted({row for first, last in self._ranges() for row in range(first, last + 1)})
+
+    def chosen_count(self) -> int:
+        """How many rows are chosen."""
+        return sum(last - first + 1 for first, last in self._ranges())
+
+    def _ranges(self) -> set[tuple[int, int]]:
         selection = self.selectionModel()
-        return sorted(index.row() for index in selection.selectedRows()) if selection is not None else []
+        if selection is None:
+            return set()
+        parts = selection.selection()
+        return {(parts[i].top(), parts[i].bottom()) for i in range(len(parts))}
+
+    def choose(self, rows: Sequence[int]) -> None:
+        """Choose these rows and no others; the first becomes the current one."""
+        selection, chosen = self.selectionModel(), QItemSelection()
+        if selection is None:
+            return
+        last_column = len(self._rows.columns) - 1
+        for first, last in stretches(rows):
+            chosen.select(self._rows.index(first, 0), self._rows.index(last, last_column))
+        flags = QItemSelectionModel.SelectionFlag
+        if rows:
+            selection.setCurrentIndex(self._rows.index(rows[0], 0), flags.NoUpdate)
+        selection.select(chosen, flags.ClearAndSelect)
 
     def on_chosen(self, handler: Callable[[], None]) -> None:
         """Call ``handler`` whenever other rows are chosen."""
@@ -158,6 +185,17 @@ class RowsTable(QTableView):
 
     def keyboardSearch(self, _search: str | None) -> None:  # noqa: N802
         """Nothing: letters are commands here."""
+
+
+def stretches(rows: Sequence[int]) -> list[tuple[int, int]]:
+    """Sorted rows as (first, last) of each unbroken stretch."""
+    found: list[tuple[int, int]] = []
+    for row in rows:
+        if found and row == found[-1][1] + 1:
+            found[-1] = (found[-1][0], row)
+        else:
+            found.append((row, row))
+    return found
 
 
 class _ShareDelegate(QStyledItemDelegate):

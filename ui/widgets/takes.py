@@ -12,27 +12,52 @@ from PyQt6.QtWidgets import QAbstractButton, QHBoxLayout, QWidget
 
 from ui import words
 from ui.images import to_image
-from ui.records import TakeRecord
+from ui.records import ShelvedTake, TakeRecord
 from ui.theme import Theme, base_font
-from ui.widgets.rows import Column, RowsModel
+from ui.widgets.rows import Column
 
 CARD_PX = 262
 
 
-def takes_model(theme: Theme) -> RowsModel[TakeRecord]:
-    """The table of takes."""
+def take_columns() -> tuple[Column[ShelvedTake], ...]:
+    """The columns of the table of takes; what a colour says is always said by a word and a sign too."""
 
-    def outcome(record: TakeRecord) -> words.StateWords:
-        return words.outcome(record.outcome)
+    def outcome(take: ShelvedTake) -> words.StateWords:
+        return words.outcome(take.outcome)
 
-    columns: tuple[Column[TakeRecord], ...] = (
-        Column("Recorded", lambda r: words.when(r.started_at), 120),
-        Column("By", lambda r: words.kind(r.kind), 78),
-        Column("Task", lambda r: words.task(r.task)),
-        Column("Outcome", lambda r: f"{outcome(r).symbol} {outcome(r).word}".strip(), 102, lambda r: outcome(r).colour),
-        Column("Length", lambda r: words.duration(r.duration_s), 82),
+    def quality(take: ShelvedTake) -> words.StateWords:
+        return words.quality(take.flags, take.quality_version is not None)
+
+    return (
+        Column("Recorded", lambda take: words.when(take.started_at), 104),
+        Column("By", lambda take: words.kind(take.kind), 68),
+        Column("Task", task_and_tags),
+        Column("Outcome", lambda take: _sign(outcome(take)), 92, lambda take: outcome(take).colour),
+        Column("Length", _length, 70),
+        Column("Quality", lambda take: _sign(quality(take)), 142, lambda take: quality(take).colour),
     )
-    return RowsModel(theme, columns, lambda r: r.id, lambda r: f"{r.instruction}\n{r.notes}".strip() + f"\n{r.id}")
+
+
+def task_and_tags(take: ShelvedTake) -> str:
+    """``red cube to white plate  #good``."""
+    return "  ".join((words.task(take.task), *(f"#{tag}" for tag in take.tags)))
+
+
+def take_tip(take: ShelvedTake) -> str:
+    """Everything that has no room in the row."""
+    flags = ", ".join(words.flag(name) for name in take.flags)
+    lines = (task_and_tags(take), take.instruction, take.notes, flags and f"Quality: {flags}", take.id)
+    return "\n".join(line for line in lines if line)
+
+
+def _sign(state: words.StateWords) -> str:
+    return f"{state.symbol} {state.word}".strip()
+
+
+def _length(take: ShelvedTake) -> str:
+    """Scissors where trim marks leave only a part of it."""
+    trimmed = take.used_s < take.duration_s - 1e-3
+    return f"✂ {words.duration(take.used_s)}" if trimmed else words.duration(take.duration_s)
 
 
 def newest_first(records: Sequence[TakeRecord]) -> tuple[TakeRecord, ...]:

@@ -1,4 +1,4 @@
-"""The scrub bar of a take: where we are, who commanded the arm, where the guard stepped in."""
+"""The scrub bar of a take: where we are, who commanded the arm, where something is missing, which part is used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PyQt6.QtCore import QPointF, QRect, QSize, Qt
-from PyQt6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent
+from PyQt6.QtGui import QBrush, QColor, QMouseEvent, QPainter, QPaintEvent
 from PyQt6.QtWidgets import QAbstractSlider, QSizePolicy, QWidget
 
 from ui import words
@@ -36,6 +36,8 @@ class Timeline(QAbstractSlider):
         self._times_s: NDArray[np.float64] = np.zeros(0)
         self._bands: tuple[Band, ...] = ()
         self._marks: tuple[float, ...] = ()
+        self._remarks: tuple[Band, ...] = ()
+        self._used: tuple[float, float] | None = None
         self.setOrientation(Qt.Orientation.Horizontal)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -50,7 +52,7 @@ class Timeline(QAbstractSlider):
     def set_take(self, times_s: NDArray[np.float64]) -> None:
         """Rows of a new take (K,) in seconds; empty for none."""
         self._times_s = times_s
-        self._bands, self._marks = (), ()
+        self._bands, self._marks, self._remarks, self._used = (), (), (), None
         self.setRange(0, max(0, len(times_s) - 1))
         self.setSingleStep(1)
         self.setPageStep(max(1, len(times_s) // 10))
@@ -61,6 +63,25 @@ class Timeline(QAbstractSlider):
     def set_bands(self, bands: Sequence[Band], marks: Sequence[float] = ()) -> None:
         """Colour stretches of the track; ``marks`` (0..1) are small ticks below it."""
         self._bands, self._marks = tuple(bands), tuple(marks)
+        self.update()
+
+    @property
+    def remarks(self) -> tuple[Band, ...]:
+        return self._remarks
+
+    @property
+    def used(self) -> tuple[float, float] | None:
+        return self._used
+
+    def set_remarks(self, remarks: Sequence[Band]) -> None:
+        """Hatched stretches above the track: gaps and what else the quality check found there."""
+        self._remarks = tuple(remarks)
+        self.update()
+
+    def set_used(self, used: tuple[float, float] | None) -> None:
+        """The part between the trim marks, as shares 0..1; None for all of it."""
+        self._used = used
+        self.setAccessibleDescription(self._position_words())
         self.update()
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
@@ -89,7 +110,7 @@ class Timeline(QAbstractSlider):
         self.update()
 
     def paintEvent(self, _event: QPaintEvent | None) -> None:  # noqa: N802
-        """Track, bands, marks, handle, times."""
+        """Remarks, track, bands, marks, trim marks, handle, times."""
         colours = self._theme.colours
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -104,6 +125,8 @@ class Timeline(QAbstractSlider):
         painter.setBrush(QColor(colours.bad))
         for mark in self._marks:
             painter.drawRect(QRect(round(track.left() + mark * track.width()), track.bottom() + 3, 2, 5))
+        self._paint_remarks(painter, track)
+        self._paint_used(painter, track)
         if self.isEnabled():
             self._paint_handle(painter, track)
         painter.setFont(number_font(0.85))
@@ -112,6 +135,33 @@ class Timeline(QAbstractSlider):
         painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self._position_words())
         end = words.clock_time(float(self._times_s[-1])) if len(self._times_s) else ""
         painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, end)
+
+    def _paint_remarks(self, painter: QPainter, track: QRect) -> None:
+        """Hatched, each meaning in its own direction, so that it is told without colours too."""
+        for band in self._remarks:
+            ink = QColor(getattr(self._theme.colours, band.colour))
+            pattern = Qt.BrushStyle.Dense4Pattern if band.colour == "idle" else Qt.BrushStyle.BDiagPattern
+            left, width = track.left() + band.start * track.width(), (band.end - band.start) * track.width()
+            box = QRect(round(left), 1, max(3, round(width)), 7)
+            painter.setBrush(QBrush(ink, pattern if box.width() > 6 else Qt.BrushStyle.SolidPattern))
+            painter.setPen(ink)
+            painter.drawRect(box)
+        painter.setPen(Qt.PenStyle.NoPen)
+
+    def _paint_used(self, painter: QPainter, track: QRect) -> None:
+        """Brackets at the trim marks; what lies outside is pale."""
+        if self._used is None:
+            return
+        left, right = (round(track.left() + share * track.width()) for share in self._used)
+        pale = QColor(self._theme.colours.surface)
+        pale.setAlphaF(0.72)
+        painter.fillRect(QRect(track.left(), 0, left - track.left(), 21), pale)
+        painter.fillRect(QRect(right, 0, track.right() + 1 - right, 21), pale)
+        ink = QColor(self._theme.colours.accent)
+        for x, foot in ((left, 0), (right - 2, -4)):
+            painter.fillRect(QRect(x, 3, 3, 21), ink)
+            painter.fillRect(QRect(x + foot, 3, 6, 3), ink)
+            painter.fillRect(QRect(x + foot, 21, 6, 3), ink)
 
     def _paint_handle(self, painter: QPainter, track: QRect) -> None:
         colours = self._theme.colours
@@ -127,9 +177,11 @@ class Timeline(QAbstractSlider):
             return ""
         row = min(self.value(), len(self._times_s) - 1)
         share = row / max(1, self.maximum())
-        meaning = next((band.meaning for band in self._bands if band.start <= share <= band.end), "")
+        said = [band.meaning for band in (*self._bands, *self._remarks) if band.start <= share <= band.end]
+        if self._used is not None and not self._used[0] <= share <= self._used[1]:
+            said.append("not used: outside the trim marks")
         place = f"{words.clock_time(float(self._times_s[row]))}   row {row + 1} of {len(self._times_s)}"
-        return f"{place}   {meaning}".rstrip()
+        return "   ".join((place, ", ".join(dict.fromkeys(word for word in said if word)))).rstrip()
 
 
 def bands_of(codes: NDArray[np.float32], looks: dict[int, tuple[str, str]]) -> list[Band]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,9 @@ from ui.bridge import Bridge
 from ui.theme import Theme
 from ui.widgets.chooser import Chooser
 from ui.widgets.plots import Line, Plot, axis_groups
-from ui.widgets.timeline import Timeline, bands_of
+from ui.widgets.timeline import Band, Timeline, bands_of
 from ui.widgets.wall import PictureWall, picture_streams
+from ui.words import stream as stream_words
 from workbench.core.errors import WorkbenchError
 from workbench.services.library import TakeView
 
@@ -24,15 +25,18 @@ _PLAY_MS = 33
 _AUTHORITY = {1: ("busy", "the operator steered"), 2: ("good", "the policy drove")}
 _FLAGS: tuple[str, ...] = ("authority", "guard")
 _SIGNALS: tuple[str, ...] = ("observation.state", "action")
+_WATCHED = ("observation.images.", "observation.depth.", "observation.state")
+_MOST = 200
 Signal = tuple[NDArray[np.float64], NDArray[np.float32], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Signals:
-    """Everything drawn as lines, by stream, and the authority and guard flags."""
+    """Everything drawn as lines, by stream, the authority and guard flags, and where streams were silent."""
 
     vectors: dict[str, Signal]
     flags: dict[str, Signal]
+    silences: dict[str, tuple[tuple[float, float], ...]]
 
 
 class TakeViewer(QWidget):
@@ -43,9 +47,10 @@ class TakeViewer(QWidget):
         self._bridge = bridge
         self._failed = failed
         self._view: TakeView | None = None
-        self._signals = _Signals({}, {})
+        self._signals = _Signals({}, {}, {})
         self._reading = False
         self._wanted = -1
+        self._still: tuple[tuple[float, float], ...] = ()
         self.shown_row = -1
         self.wall = PictureWall(theme)
         self.timeline = Timeline(theme)
@@ -82,8 +87,9 @@ class TakeViewer(QWidget):
         """Open a take (or none). Its first picture and its signals come in the background."""
         self.pause()
         self._view = view
-        self._signals = _Signals({}, {})
+        self._signals = _Signals({}, {}, {})
         self.shown_row = self._wanted = -1
+        self._still = ()
         self.wall.set_streams(picture_streams(view.streams, depth=True) if view else [])
         self.timeline.set_take(view.row_times_s if view else np.zeros(0))
         self.plot.show_lines(())
@@ -93,6 +99,27 @@ class TakeViewer(QWidget):
             self._bridge.run_in_background(
                 lambda: _read_signals(view), lambda s: self._show_signals(view, s), self._failed, lane="pictures"
             )
+
+    def show_still(self, stretches: Sequence[tuple[float, float]]) -> None:
+        """Mark where nothing moves, (start, end) in seconds."""
+        self._still = tuple(stretches)
+        self._show_remarks()
+
+    def show_used(self, used_ns: tuple[int, int] | None) -> None:
+        """Mark the part that is used, in host ns; None for all of it."""
+        view = self._view
+        if view is None or not len(view.row_times_s) or used_ns is None:
+            self.timeline.set_used(None)
+            return
+        end_s = max(float(view.row_times_s[-1]), 1e-9)
+        start, end = (min(1.0, max(0.0, view.seconds(at) / end_s)) for at in used_ns)
+        self.timeline.set_used((start, end))
+
+    @property
+    def time_s(self) -> float:
+        """Where we are, in seconds from the first row."""
+        view = self._view
+        return float(view.row_times_s[self.timeline.value()]) if view is not None and view.rows else 0.0
 
     def play(self) -> None:
         """Play at the speed it was recorded, from the start if at the end."""
@@ -206,10 +233,24 @@ class TakeViewer(QWidget):
             end_s = max(float(view.row_times_s[-1]), 1e-9)
             marks = [float(t / end_s) for t in times_s[values[:, 0] > 0] if 0 <= t <= end_s]
         self.timeline.set_bands(bands, marks[:: max(1, len(marks) // 300)])
+        self._show_remarks()
+
+    def _show_remarks(self) -> None:
+        view = self._view
+        if view is None or not view.rows:
+            return
+        end_s = max(float(view.row_times_s[-1]), 1e-9)
+        found = [(start, end, "idle", "nothing moves") for start, end in self._still]
+        for stream, silences in self._signals.silences.items():
+            found += [(start, end, "warn", f"nothing from {stream_words(stream)}") for start, end in silences[:_MOST]]
+        self.timeline.set_remarks(
+            [Band(min(1.0, start / end_s), min(1.0, end / end_s), *look) for start, end, *look in found]
+        )
 
 
 def _read_signals(view: TakeView) -> _Signals:
     """In the background: whole vector streams, a few hundred kilobytes."""
     vectors = {name: view.signal(name) for name in _SIGNALS if name in view.streams}
     flags = {name: view.signal(name) for name in _FLAGS if name in view.streams}
-    return _Signals(vectors, flags)
+    watched = [name for name in view.streams if name.startswith(_WATCHED)]
+    return _Signals(vectors, flags, {name: view.silences(name) for name in watched})

@@ -17,6 +17,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.files import write_atomic
 from workbench.services.calibration_shelf import Shelf
 from workbench.services.settings import Settings
+from workbench.services.station_core import StationCore
 from workbench.services.unattended import running_station
 
 Picture = NDArray[np.uint8]
@@ -127,17 +128,28 @@ def check_station(home: Path, settings: Settings, *, remember: bool, only: str |
     names = [camera.name for camera in settings.cameras if only in (None, camera.name)]
     if not names:
         raise WorkbenchError(f"this station has no camera '{only}'", "Look at station.toml")
-    watch = CameraWatch(home)
     with running_station(home, settings) as station:
         time.sleep(0.5)  # the first exposures of a camera are not its best
-        pictures, state = {}, station.latest("observation.state")
-        for name in names:
-            frame = station.latest(f"observation.images.{name}")
-            if frame is not None:
-                pictures[name] = frame.data
-        joints = state.data[:-8].astype(float) if state is not None else np.zeros(0)
-    on_arm = frozenset(name for name in names if _on_arm(settings, name))
+        return check_running(station, remember=remember, only=only)
+
+
+def check_running(station: StationCore, *, remember: bool, only: str | None = None) -> list[Look]:
+    """Look once at every camera (or at one) of a station that runs; a camera without a picture is left out.
+
+    Args:
+        remember: make these pictures the references first.
+    """
+    home, settings = station.home.path, station.settings
+    pictures: dict[str, Picture] = {}
+    for camera in settings.cameras:
+        frame = station.latest(f"observation.images.{camera.name}") if only in (None, camera.name) else None
+        if frame is not None:
+            pictures[camera.name] = frame.data
+    state = station.latest("observation.state")
+    joints = state.data[:-8].astype(float) if state is not None else np.zeros(0)
+    on_arm = frozenset(name for name in pictures if _on_arm(settings, name))
     if remember:
+        watch = CameraWatch(home)
         for name, picture in pictures.items():
             watch.remember(name, picture, joints if name in on_arm else None)
     return check_pictures(home, pictures, joints, on_arm)

@@ -37,7 +37,7 @@ Progress = Callable[[int, int], None]
 
 
 class Library:
-    """Every take of one data folder. Methods are quick and may be called from any one thread at a time.
+    """Every take of one data folder. Methods may be called from any thread; those that say so take their time.
 
     Close it, or use it as a context. Changes are announced as ``LibraryChanged`` on the bus; what fails on that bus is
     written down as an event of the station. Nothing is ever deleted but by ``purge``: takes move to the trash and back.
@@ -111,9 +111,9 @@ class Library:
         """Some of the takes that fit, in one of ``ORDERS``, and how many fit."""
         return self._catalog.page(wanted, offset, limit, order)
 
-    def ids(self, wanted: TakeFilter) -> tuple[str, ...]:
-        """Ids of the takes that fit, newest first."""
-        return self._catalog.ids(wanted)
+    def ids(self, wanted: TakeFilter, order: str = "newest") -> tuple[str, ...]:
+        """Ids of the takes that fit, in one of ``ORDERS``."""
+        return self._catalog.ids(wanted, order)
 
     def find(self, episode_id: str) -> EpisodeRecord:
         """The record of one take by its id or an unambiguous beginning of it; NotFoundError otherwise."""

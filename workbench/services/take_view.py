@@ -13,6 +13,8 @@ from storage.records import EpisodeRecord
 from workbench.core.errors import NotFoundError
 from workbench.core.types import StreamSpec
 
+_SILENT_PERIODS = 2.5
+
 
 class TakeView:
     """One take, opened for looking. Used from one thread; reads from disk on demand.
@@ -63,6 +65,21 @@ class TakeView:
         _, host_ns = self._episode.times(stream)
         values = np.asarray(self._episode.vectors(stream), np.float32)
         return (np.asarray(host_ns, np.int64) - self._start_ns) / 1e9, values, spec.axes
+
+    def silences(self, stream: str) -> tuple[tuple[float, float], ...]:
+        """Where a stream lacks items: (start, end) in seconds on the axis of ``row_times_s``.
+
+        A silence is an interval of more than two and a half periods, and what lies before the first and after the last
+        item.
+        """
+        spec, end_s = self._spec(stream), float(self.row_times_s[-1]) if self.rows else 0.0
+        if spec.rate_hz <= 0 or not self.rows:
+            return ()
+        _, host_ns = self._episode.times(stream)
+        inside_s = (np.asarray(host_ns, np.int64) - self._start_ns) / 1e9
+        edges_s = np.concatenate([[0.0], inside_s[(inside_s > 0) & (inside_s < end_s)], [end_s]])
+        long = np.flatnonzero(np.diff(edges_s) > _SILENT_PERIODS / spec.rate_hz)
+        return tuple((float(edges_s[i]), float(edges_s[i + 1])) for i in long)
 
     def verify(self) -> tuple[str, ...]:
         """Problems in words; empty when the take is bit-true to its content hash."""

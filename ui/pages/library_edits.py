@@ -1,0 +1,220 @@
+"""What the library page does to takes: label, note, tag, mark, split, sort, throw away, bring back, undo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+from ui import words
+from workbench.core.types import Outcome
+from workbench.services.library import Library, PurgeReport, TakeView
+
+if TYPE_CHECKING:
+    from ui.pages.library import LibraryPage
+
+T = TypeVar("T")
+_LANE = "edits"
+_MANY = 30  # from here on it is said that something is being done
+
+
+class LibraryEdits:
+    """Answers the commands that change takes; works on what is chosen on screen at that moment. Window's thread."""
+
+    def __init__(self, page: LibraryPage) -> None:
+        self._page = page
+        self._bind()
+
+    def _bind(self) -> None:
+        bind, ask = self._page.desk.actions.bind, self._page.ask_line
+        bind("library.success", lambda: self._label(Outcome.SUCCESS))
+        bind("library.failure", lambda: self._label(Outcome.FAILURE))
+        bind("library.unlabel", lambda: self._label(Outcome.UNLABELLED))
+        bind("library.tag", self._tag)
+        bind("library.untag", self._untag)
+        bind("library.collect", self._collect)
+        bind("library.uncollect", self._uncollect)
+        bind("library.freeze", self._freeze)
+        bind("library.mark_in", lambda: self._mark(start=True))
+        bind("library.mark_out", lambda: self._mark(start=False))
+        bind("library.unmark", self._unmark)
+        bind("library.split", self._split)
+        bind("library.trash", self._trash)
+        bind("library.restore", lambda: self._change(lambda lib, ids: lib.restore(ids), "{n} brought back"))
+        bind("library.purge", self._purge)
+        bind("library.agree", ask.agree)
+        bind("library.leave", ask.back)
+        bind("library.undo", lambda: self._again(Library.undo, "Nothing to undo"))
+        bind("library.redo", lambda: self._again(Library.redo, "Nothing to do again"))
+        self._page.note.returnPressed.connect(self._save_note)
+
+    # one change of all chosen takes ---------------------------------------------------------------------------------
+
+    def _change(self, work: Callable[[Library, list[str]], object], said: str) -> None:
+        """``said`` with the number of takes in place of ``{n}``."""
+        ids = self._page.table.chosen_ids()
+        self._do(ids, lambda library: work(library, ids), lambda _none: said.format(n=words.count(len(ids), "take")))
+
+    def _do(self, ids: list[str], work: Callable[[Library], T], said: Callable[[T], str]) -> None:
+        """In the background; then say what happened, "" for nothing to say."""
+        page, library = self._page, self._page.desk.library
+        if library is None or not ids:
+            return
+        if len(ids) >= _MANY:
+            page.notice.busy(f"Changing {words.count(len(ids), 'take')}")
+
+        def done(result: T) -> None:
+            page.notice.clear_busy()
+            sentence = said(result)
+            if sentence:
+                page.notice.done(sentence)
+
+        page.ask(_LANE, lambda: work(library), done)
+
+    def _label(self, outcome: Outcome) -> None:
+        word = words.outcome(outcome).word.replace("–", "no label").lower()
+        self._change(lambda library, ids: library.label(ids, outcome), f"{{n}} labelled: {word}")
+
+    def _tag(self) -> None:
+        self._ask_name(
+            "Tag",
+            lambda library: library.counts_by("tag", trashed=None),
+            lambda name: self._change(lambda library, ids: library.tag(ids, _parts(name)), f"{{n}} tagged {name}"),
+        )
+
+    def _untag(self) -> None:
+        tags = {tag for record in map(self._page.table.record, self._page.table.chosen_ids()) if record
+                for tag in record.tags}  # fmt: skip
+        self._ask_name(
+            "Take off the tag",
+            lambda library: tags or library.counts_by("tag", trashed=None),
+            lambda name: self._change(
+                lambda library, ids: library.untag(ids, _parts(name)), f"The tag {name} is off {{n}}"
+            ),
+        )
+
+    def _collect(self) -> None:
+        self._ask_name(
+            "Into the collection",
+            lambda library: [item.name for item in library.collections()],
+            lambda name: self._change(lambda library, ids: library.collect(name, ids), f"{{n}} put into “{name}”"),
+        )
+
+    def _uncollect(self) -> None:
+        self._ask_name(
+            "Out of the collection",
+            lambda library: [item.name for item in library.collections()],
+            lambda name: self._change(lambda library, ids: library.uncollect(name, ids), f"{{n}} out of “{name}”"),
+        )
+
+    def _freeze(self) -> None:
+        self._ask_name(
+            "Freeze as the snapshot",
+            lambda library: (),
+            lambda name: self._change(
+                lambda library, ids: library.freeze(name, ids), f"{{n}} frozen as “{name}”; it never changes"
+            ),
+        )
+
+    def _ask_name(
+        self, question: str, known: Callable[[Library], Iterable[str]], answer: Callable[[str], None]
+    ) -> None:
+        """Ask at once; the names that there are come when the library has told them."""
+        page, library = self._page, self._page.desk.library
+        if library is None:
+            return
+        count = words.count(page.table.chosen_count(), "take")
+        asked = f"{question} ({count}):"
+        page.ask_line.ask_name(asked, answer)
+        page.ask("shelf", lambda: tuple(known(library)), lambda names: page.ask_line.offer(asked, names))
+
+    # the open take --------------------------------------------------------------------------------------------------
+
+    def _mark(self, *, start: bool) -> None:
+        view = self._page.viewer.view
+        if view is None:
+            return
+        at_s, record_id = self._page.viewer.time_s, view.record.id
+
+        def work(library: Library) -> float:
+            return library.trim(record_id, *_marks(library, view, at_s, start=start)).used_s
+
+        side = "from here on" if start else "up to here"
+        self._do([record_id], work, lambda used_s: f"Used {side}: {words.duration(used_s)}")
+
+    def _unmark(self) -> None:
+        self._change(lambda library, ids: library.untrim(ids[0]), "All of the take is used")
+
+    def _split(self) -> None:
+        view = self._page.viewer.view
+        if view is None:
+            return
+        at_s, record_id = self._page.viewer.time_s, view.record.id
+        self._page.notice.busy(f"Copying the take in two parts, cut at {words.clock_time(at_s)}")
+        self._do(
+            [record_id],
+            lambda library: library.split(record_id, at_s),
+            lambda halves: f"Two takes of one: {halves[0][:8]} and {halves[1][:8]}; Ctrl+Z makes them one again",
+        )
+
+    def _save_note(self) -> None:
+        view, text = self._page.viewer.view, self._page.note.text()
+        if view is not None:
+            record_id = view.record.id
+            self._page.table.setFocus()
+            self._do([record_id], lambda library: library.note(record_id, text), lambda _none: "Note saved")
+
+    # trash and undo -------------------------------------------------------------------------------------------------
+
+    def _trash(self) -> None:
+        page, ids = self._page, self._page.table.chosen_ids()
+
+        def said(pinned: dict[str, list[str]]) -> str:
+            count = words.count(len(ids), "take")
+            if not pinned:
+                return f"{count} in the trash; Ctrl+Z undoes it"
+            needed = sorted({name for names in pinned.values() for name in names})
+            page.notice.warn(
+                f"{count} in the trash, though something needs {'it' if len(ids) == 1 else len(pinned)}: "
+                f"{', '.join(needed[:3])}",
+                "Ctrl+Z brings them back; what is needed is not removed for good",
+            )
+            return ""
+
+        self._do(ids, lambda library: library.trash(ids), said)
+
+    def _purge(self) -> None:
+        ids = self._page.table.chosen_ids()
+        question = f"Remove {words.count(len(ids), 'take')} for good? This is the one thing that cannot be undone."
+        self._page.ask_line.ask_really(question, lambda: self._purge_now(ids))
+
+    def _purge_now(self, ids: list[str]) -> None:
+        self._page.notice.busy("Removing from the disk")
+        self._do(ids, lambda library: library.purge(ids, confirm=True), self._purged)
+
+    def _purged(self, report: PurgeReport) -> str:
+        gone = f"{words.count(len(report.ids), 'take')} removed for good, {words.size(report.freed_bytes)} free again"
+        if not report.refused:
+            return gone
+        needed = sorted({name for names in report.refused.values() for name in names})
+        self._page.notice.warn(
+            f"{gone}; {words.count(len(report.refused), 'take')} stay, needed by {', '.join(needed[:3])}",
+            "Remove what needs them first, or use `episodes purge --force`",
+        )
+        return ""
+
+    def _again(self, work: Callable[[Library], str | None], nothing: str) -> None:
+        self._do(["the last one"], lambda library: work(library) or nothing, lambda said: said)
+
+
+def _marks(library: Library, view: TakeView, at_s: float, *, start: bool) -> tuple[float | None, float | None]:
+    """The marks as they are on disk now, with one of them moved; the other goes where it would leave nothing."""
+    trim = library.find(view.record.id).trim
+    first, last = (view.seconds(trim.start_ns), view.seconds(trim.end_ns)) if trim is not None else (None, None)
+    if start:
+        return at_s, last if last is not None and last > at_s else None
+    return first if first is not None and first < at_s else None, at_s
+
+
+def _parts(names: str) -> list[str]:
+    """Several tags are written with commas."""
+    return [name.strip() for name in names.split(",") if name.strip()]

@@ -1,0 +1,159 @@
+"""The tables of the station page: findings, cameras, devices, limits. Words and signs only; nothing can be edited."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ui import words
+from ui.theme import Theme
+from ui.widgets.rows import Column, RowsModel
+from workbench.services.camera_watch import Look
+from workbench.services.capture import CameraStatus
+from workbench.services.devices import Device, DeviceList
+from workbench.services.overview import Finding, Place
+
+_ORDER = ("bad", "warn", "ok")
+_VERDICT = {"ok": "stands as before", "moved": "has moved", "cannot tell": "cannot tell"}
+
+
+@dataclass(frozen=True, slots=True)
+class CameraRow:
+    """One camera: its status, its nominal rate, where it stands and whether it has moved (None: not known yet)."""
+
+    status: CameraStatus
+    nominal_hz: float
+    place: Place | None = None
+    look: Look | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """One device and what it is for."""
+
+    group: str
+    device: Device
+
+
+def finding_rows(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The worst first."""
+    return tuple(sorted(findings, key=lambda finding: _ORDER.index(finding.level)))
+
+
+def findings_model(theme: Theme) -> RowsModel[Finding]:
+    """What was looked at before the next take."""
+    columns: tuple[Column[Finding], ...] = (
+        Column("", lambda f: words.level(f.level).symbol, 34, lambda f: words.level(f.level).colour),
+        Column("Looked at", lambda f: f.name, 128),
+        Column("Found", lambda f: f.found),
+    )
+    return RowsModel(theme, columns, lambda f: f.name, lambda f: finding_sentence(f))
+
+
+def finding_sentence(finding: Finding) -> str:
+    """The finding with what to do about it."""
+    fix = f"\n{finding.fix}." if finding.fix else ""
+    return f"{finding.name[:1].upper()}{finding.name[1:]}: {finding.found}.{fix}"
+
+
+def cameras_model(theme: Theme) -> RowsModel[CameraRow]:
+    """Health of the cameras."""
+    columns: tuple[Column[CameraRow], ...] = (
+        Column("Camera", lambda row: row.status.name, 82),
+        Column("State", lambda row: _sign(words.camera_state(row.status.state)), 86,
+               lambda row: words.camera_state(row.status.state).colour),
+        Column("Rate", _rate, 116, lambda row: "warn" if is_slow(row) else ""),
+        Column("Lost", lambda row: str(row.status.drops), 52, lambda row: "warn" if row.status.drops else ""),
+        Column("Clock", lambda row: row.status.clock_domain or "–", 84),
+        Column("USB", lambda row: (row.status.info.usb if row.status.info else "") or "–", 50),
+        Column("Where it stands", _stands, 0, _stands_colour),
+    )  # fmt: skip
+    return RowsModel(theme, columns, lambda row: row.status.name, camera_sentences)
+
+
+def is_slow(row: CameraRow) -> bool:
+    """Delivers, but at less than nine tenths of its rate."""
+    return row.status.state == "live" and 0 < row.status.fps < 0.9 * row.nominal_hz
+
+
+def camera_sentences(row: CameraRow) -> str:
+    """Everything about one camera."""
+    status, info = row.status, row.status.info
+    lines = []
+    if info is not None:
+        firmware = f", firmware {info.firmware}" if info.firmware else ""
+        size = f", {status.width} x {status.height}"
+        lines.append(f"{info.title or info.kind}, serial number {info.serial or 'unknown'}{firmware}{size}")
+    if status.error:
+        lines.append(f"▲ {status.error}")
+    lines += [f"▲ {warning}" for warning in status.warnings]
+    if row.place is not None:
+        lines.append(f"{words.level(row.place.level).symbol} Place: {row.place.found}")
+        if row.place.fix:
+            lines.append(row.place.fix)
+    if row.look is not None:
+        lines.append(look_sentence(row.look))
+    return "\n".join(lines)
+
+
+def look_sentence(look: Look) -> str:
+    """Whether a camera has moved."""
+    found = look.comparison
+    if look.new:
+        return "✔ This picture is the reference now"
+    if found.verdict == "moved":
+        return f"▲ It has moved: {found.distance_px:.1f} px, {found.turn_deg:.2f}°. Put it back or calibrate again"
+    sign = "✔" if found.verdict == "ok" else "?"
+    return f"{sign} It {_VERDICT[found.verdict]}" if found.verdict == "ok" else f"{sign} Cannot tell: {found.reason}"
+
+
+def devices_model(theme: Theme) -> RowsModel[DeviceRow]:
+    """What is attached and what could be."""
+    columns: tuple[Column[DeviceRow], ...] = (
+        Column("", lambda row: words.device_state(row.device.status).symbol, 34,
+               lambda row: words.device_state(row.device.status).colour),
+        Column("Device", lambda row: f"{row.device.title or row.device.kind} {row.device.id}".strip(), 168),
+        Column("As", lambda row: row.group, 68),
+        Column("", lambda row: f"{words.device_state(row.device.status).word}: {row.device.reason}".rstrip(": ")),
+    )  # fmt: skip
+    return RowsModel(
+        theme, columns, lambda row: f"{row.group}/{row.device.kind}/{row.device.id}", lambda row: row.device.reason
+    )
+
+
+def device_rows(devices: DeviceList) -> tuple[DeviceRow, ...]:
+    """What the settings name first, then what else is there, then what could be."""
+    groups = (("camera", devices.cameras), ("arm", devices.arms), ("steering", devices.teleops))
+    rows = [DeviceRow(group, device) for group, found in groups for device in found]
+    order = {"attached": 1, "missing": 2, "possible": 3}
+    return tuple(sorted(rows, key=lambda row: 0 if row.device.chosen else order.get(row.device.status, 4)))
+
+
+def limits_model(theme: Theme) -> RowsModel[tuple[str, str]]:
+    """The guard's limits."""
+    columns: tuple[Column[tuple[str, str]], ...] = (
+        Column("Limit", lambda row: row[0], 176),
+        Column("Of the arm", lambda row: row[1]),
+    )
+    return RowsModel(theme, columns, lambda row: row[0], lambda row: f"{row[0]}: {row[1]}")
+
+
+def _rate(row: CameraRow) -> str:
+    return f"{'▲ ' if is_slow(row) else ''}{row.status.fps:.1f} of {row.nominal_hz:.4g} Hz"
+
+
+def _stands(row: CameraRow) -> str:
+    if row.look is not None and row.look.comparison.verdict == "moved":
+        return "▲ has moved"
+    if row.place is None:
+        return "–"
+    return f"{words.level(row.place.level).symbol} {row.place.found}"
+
+
+def _stands_colour(row: CameraRow) -> str:
+    if row.look is not None and row.look.comparison.verdict == "moved":
+        return "warn"
+    return words.level(row.place.level).colour if row.place is not None else ""
+
+
+def _sign(state: words.StateWords) -> str:
+    return f"{state.symbol} {state.word}"
