@@ -39,10 +39,10 @@ def interval(sums_SUK: Array, figure: Figure, draws: int = DRAWS, seed: int = 0)
     """
     seeds, takes, _ = sums_SUK.shape
     rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(draws):
-        by_take = sums_SUK[rng.integers(seeds, size=seeds)].sum(axis=0)
-        values.append(figure(by_take[rng.integers(takes, size=takes)].sum(axis=0)))
+    of_seed = rng.multinomial(seeds, np.full(seeds, 1.0 / seeds), size=draws)
+    of_take = rng.multinomial(takes, np.full(takes, 1.0 / takes), size=draws)
+    totals = np.einsum("ds,du,suk->dk", of_seed, of_take, sums_SUK, optimize=True)
+    values = [figure(total) for total in totals]
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
 
