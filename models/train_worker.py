@@ -22,7 +22,10 @@ from models.stages import DISPATCH, TITLES, RunSpec
 from models.train import Progress, Stage, Trainer, write_result
 from storage.layout import Home
 from workbench.core.errors import WorkbenchError
+from workbench.core.priority import run_after
 from workbench.core.states import JobState
+
+_NICENESS = 10  # a recording and a drive go first
 
 DONE, FAILED, STOPPED = 0, 1, 3
 _log = logging.getLogger(__name__)
@@ -80,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO)
+    run_after(_NICENESS, own_session=True)
     torch.set_num_threads(int(os.environ.get("WORKBENCH_TORCH_THREADS", "1")))
     asked: list[int] = []
 

@@ -57,9 +57,15 @@ def bench_record(seconds: float, cameras: int, pictures: Path | None, home: Path
                 "capture", "workbench.services.capture:main", home=folder, settings=settings.plain(), folder=rings
             )
             _wait_live(capture)
+            priority = capture.call("priority")
             short = _record(capture, min(SHORT_S, seconds))
             long = _record(capture, seconds)
-        return {"pictures": shown, **_figures(root, long), "stop_to_ready_short_s": round(short.stop_to_ready_s, 3)}
+        return {
+            "pictures": shown,
+            "priority": priority,
+            **_figures(root, long),
+            "stop_to_ready_short_s": round(short.stop_to_ready_s, 3),
+        }
 
 
 def _camera(number: int, take: Path) -> CameraSettings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 import os
@@ -24,6 +23,7 @@ from workbench.core.companion import Companion
 from workbench.core.errors import StateError, WorkbenchError
 from workbench.core.events import DriverChanged, Failed, TakeJudged
 from workbench.core.link import Handler, Link
+from workbench.core.priority import Rank, run_before
 from workbench.core.ring import Ring
 from workbench.core.states import DriverState
 from workbench.core.types import ActionChunk
@@ -291,7 +291,7 @@ class Control:
             companion.close()
 
     def _run(self) -> None:
-        self._priority = be_first() if self._own_process else "normal"
+        self._priority = run_before(Rank.ARM) if self._own_process else "normal"
         ticks = 0
         while self._pacer.wait(self._ended):
             started = time.perf_counter()
@@ -328,18 +328,6 @@ class Control:
         if self._teleop is not None:
             self._teleop.close()
             self._teleop = None
-
-
-def be_first() -> str:
-    """Ask the system to run this thread before others; returns what it granted, in words. Linux and macOS."""
-    if hasattr(os, "sched_setscheduler"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
-            return "real time (FIFO 10)"
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -15)
-        return "raised (nice -15)"
-    return "normal (raising it is not permitted here)"
 
 
 def percentiles(values: list[float]) -> dict[str, float]:

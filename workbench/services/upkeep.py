@@ -8,7 +8,6 @@ killed at any moment and goes on where it was after the next start.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from workbench.core.bus import Bus
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import Failed, LibraryChanged, TakeSealed, UpkeepProgressed
 from workbench.core.link import Handler, Link
+from workbench.core.priority import run_after
 from workbench.services.chores import Round, Workshop
 from workbench.services.hosting import Child, Host
 from workbench.services.settings import Settings
@@ -150,8 +150,7 @@ def is_recording(home: Home) -> bool:
 
 def main(link: Link, home: str, settings: dict[str, Any]) -> None:
     """The background process."""
-    with contextlib.suppress(OSError):  # not allowed here: it works as well, only less politely
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    run_after(NICENESS)
     Worker(link, Home.open(Path(home)), Settings(**settings)).run()
 
 
