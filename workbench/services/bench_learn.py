@@ -174,15 +174,15 @@ class Table:
         story = self._plan.story
         before, after = self._trials("forgetting", "before")[: k + 1], self._trials("forgetting", arm)
         runs = [f"{s}/{'rf' if arm == JOINT else 'forgetting'}/{arm}" for s in range(k + 1)]
-        entry = {
+        old = numbers.rate_entry(after, story.tasks)
+        return {
             "old_before": numbers.rate_entry(before, story.tasks),
-            "old_after": numbers.rate_entry(after, story.tasks),
+            "old_after": old,
             "new_before": numbers.rate_entry(before, [story.new_task]),
             "new_after": numbers.rate_entry(after, [story.new_task]),
             "seconds": round(self._runner.seconds(runs), 1),
+            **{key: old[key] for key in ("seeds", "n", "interval")},
         }
-        old = entry["old_after"]
-        return {**entry, "seeds": old["seeds"], "n": old["n"], "interval": old["interval"]}
 
     def _time(self, head: str, name: str, model: str, steps: int, calls: int) -> None:
         values = {"model_id": model, "head": head, "steps": steps, "calls": calls}
