@@ -87,6 +87,7 @@ class StationCore:
         self._listening.append(self.bus.subscribe(TakeJudged, self._judged))
         self._listening.append(self.bus.subscribe(ChildEnded, self._child_ended))
         self._background.run(self._watch, "station-watch")
+        self._background.run(self._beat, "station-beat")
         self._background.run(lambda: recover(self.home, self.bus), "station-doctor")
 
     def close(self) -> None:
@@ -181,7 +182,7 @@ class StationCore:
         self._children[name] = self._host.start(name, target, **values)
 
     def _watch(self) -> None:
-        """Tell the arm that somebody watches and poll the children; a part that fails is said once and shown."""
+        """Poll the children; a part that fails is said once and shown."""
         said: dict[str, str] = {}
         while not self._closing.wait(_BEAT_S):
             driver = self._asked("arm", said, self._driver_status) or replace(
@@ -193,6 +194,13 @@ class StationCore:
             )
             driver = replace(driver, model_id=self._policy[0], task=self._task, success=self._success)
             self._snapshot = StationStatus(cameras, recorder, driver, self.settings.simulated, self.home.free_bytes())
+
+    def _beat(self) -> None:
+        """Tell the arm that somebody watches; apart from the watch, which waits while capture seals a long take."""
+        while not self._closing.wait(_BEAT_S):
+            if "arm" in self._children:
+                with contextlib.suppress(WorkbenchError):  # the watch says what is wrong with it
+                    self._child("arm").call("beat", timeout_s=10)
 
     def _asked(self, name: str, said: dict[str, str], ask: Callable[[], T]) -> T | None:
         """What a child answers, or None; a new failure is published."""
@@ -209,9 +217,7 @@ class StationCore:
         return answer
 
     def _driver_status(self) -> DriverStatus:
-        arm = self._child("arm")
-        arm.call("beat", timeout_s=10)
-        status: DriverStatus = arm.call("status", timeout_s=10)
+        status: DriverStatus = self._child("arm").call("status", timeout_s=10)
         return status
 
     def _capture_status(self) -> tuple[tuple[CameraStatus, ...], RecorderStatus]:
