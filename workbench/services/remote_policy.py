@@ -278,7 +278,7 @@ class RemotePolicy:
             return self._served
         greeted = self._line.connections
         served = self._introduced(metadata)
-        seen = self._look(served.layout, self._instant_ns(_FIRST_S))
+        seen = self._first_look(served.layout)
         served = replace(served, steps=len(self._ask(served, seen, self._settings.warm_up_s).targets))
         if self._served is not None and served != self._served:
             raise WorkbenchError("the policy server now serves something else than before", "Load the policy anew")
@@ -333,17 +333,24 @@ class RemotePolicy:
 
     # the streams ----------------------------------------------------------------------------------------------------
 
-    def _instant_ns(self, wait_s: float = 0.0) -> int:
+    def _instant_ns(self) -> int:
         """The newest host time that every stream has reached. WorkbenchError while one is empty."""
-        end_s = time.monotonic() + wait_s
+        times = {name: ring.newest_host_ns() for name, ring in self._rings.items()}
+        for name, newest in times.items():
+            if not newest:
+                raise WorkbenchError(f"nothing has arrived on {name} yet", "Check the device")
+        return min(times.values())
+
+    def _first_look(self, layout: Layout) -> Seen:
+        """What is seen now; devices that have just started get a while for their first items."""
+        end_s = time.monotonic() + _FIRST_S
         while True:
-            times = {name: ring.newest_host_ns() for name, ring in self._rings.items()}
-            empty = [name for name, newest in times.items() if not newest]
-            if not empty:
-                return min(times.values())
-            if time.monotonic() >= end_s:
-                raise WorkbenchError(f"nothing has arrived on {empty[0]} yet", "Check the device")
-            time.sleep(_POLL_S)
+            try:
+                return self._look(layout, self._instant_ns())
+            except WorkbenchError:
+                if time.monotonic() >= end_s:
+                    raise
+            time.sleep(_RETRY_S)
 
     def _look(self, layout: Layout, instant_ns: int) -> Seen:
         pictures = {camera: self._at(_IMAGES + camera, instant_ns).data for camera in layout.cameras}
