@@ -142,6 +142,27 @@ def test_an_alignment_line_pools_seeds() -> None:
     assert entry["chance"] == 0.1 and "human_r2" not in entry and entry["codes_used"] == [7, 9]
 
 
+def test_a_difference_is_drawn_from_the_same_takes() -> None:
+    """Takes differ by far more than the two arms do: unpaired, a gain of 0.1 would drown."""
+    rng = np.random.default_rng(2)
+    hits = rng.integers(0, 80, size=40)
+    takes = [f"{k:02d}" for k in range(40)]
+
+    def arm(more: int) -> list[dict[str, dict[str, list[int]]]]:
+        return [
+            {
+                "retrieval": {t: [int(h) + more, int(h) + more, 100] for t, h in zip(takes, hits, strict=True)},
+                "human": {},
+            }
+        ]
+
+    found = numbers.against(arm(0), arm(10))
+    assert found["retrieval_top1"] == {"more": 0.1, "interval": [0.1, 0.1]} and "human_r2" not in found
+    low, high = numbers.interval(numbers.stack([arm(0)[0]["retrieval"]]), numbers.share(0, 2))
+    assert high - low > 0.05
+    assert numbers.against(arm(10), arm(0))["retrieval_top5"]["more"] == -0.1
+
+
 def test_latency_is_told_with_the_spread_of_its_median() -> None:
     entry = numbers.latency_entry([1.0, 2.0, 3.0, 4.0, 100.0] * 20, 1.0)
     assert entry["p50"] == 3.0 and entry["p99"] == 100.0 and entry["n"] == 100

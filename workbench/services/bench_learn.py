@@ -126,7 +126,8 @@ class Table:
                 found = runner.measure(name, "alignment", model_id=model, clips=clips, gallery=GALLERY)
                 measured.setdefault(arm, []).append(found)
                 seconds = runner.seconds([f"{s}/vd_vae/{arm}" for s in range(k + 1)])
-                self._enter("alignment", arm, numbers.alignment_entry(measured[arm], seconds))
+                reference = measured.get("clap", ()) if arm != "clap" else ()
+                self._enter("alignment", arm, numbers.alignment_entry(measured[arm], seconds, reference))
 
     def _policy(self) -> None:
         story = self._plan.story

@@ -60,8 +60,31 @@ def r2(sums_K: Array) -> float:
     return float((1.0 - errors[varies] / spread[varies]).mean()) if varies.any() else float("nan")
 
 
-def alignment_entry(measured: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, Any]:
-    """One arm's line: pooled over seeds, intervals over takes and seeds."""
+def difference(figure: Figure) -> Figure:
+    """A figure of the second half of the sums minus the same of the first half."""
+    return lambda sums_K: figure(sums_K[len(sums_K) // 2 :]) - figure(sums_K[: len(sums_K) // 2])
+
+
+def against(reference: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How much more an arm has than the reference arm, paired by take and seed: the same takes are drawn for both."""
+    found: dict[str, Any] = {}
+    for name, part, figure in (
+        ("retrieval_top1", "retrieval", share(0, 2)),
+        ("retrieval_top5", "retrieval", share(1, 2)),
+        ("human_r2", "human", r2),
+    ):
+        pair = [stack([each[part] for each in arm]) for arm in (reference, measured)]
+        if pair[0].shape != pair[1].shape or not pair[0].size:
+            continue
+        both, more = np.concatenate(pair, axis=2), difference(figure)
+        found[name] = {"more": _round(more(both.sum(axis=(0, 1)))), "interval": _edges(interval(both, more))}
+    return found
+
+
+def alignment_entry(
+    measured: Sequence[Mapping[str, Any]], seconds: float, reference: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """One arm's line: pooled over seeds, intervals over takes and seeds; ``against_clap`` if a reference is given."""
     found = stack([each["retrieval"] for each in measured])
     entry: dict[str, Any] = {"seeds": len(measured), "seconds": round(seconds, 1), "n": int(found[..., 2].sum())}
     total = found.sum(axis=(0, 1))
@@ -82,6 +105,8 @@ def alignment_entry(measured: Sequence[Mapping[str, Any]], seconds: float) -> di
             "human_n": int(motion[..., 0].sum()),
             "human_clips": motion.shape[1],
         }
+    if reference:
+        entry["against_clap"] = against(reference, measured)
     return entry
 
 

@@ -128,13 +128,19 @@ class Runner:
         running: dict[str, str] = {}
         if not waiting:
             return
-        with self.teller.progress(f"training {', '.join(training.name for training in waiting)}") as step:
+        all_runs = len(waiting)
+        title = f"training {waiting[0].name}" + (
+            f" and {all_runs - 1} others, percent" if all_runs > 1 else ", percent"
+        )
+        with self.teller.progress(title) as step:
             while waiting or running:
                 while waiting and len(running) < max(1, self.plan.story.workers):
                     training = waiting.pop(0)
                     running[training.name] = self._begin(training)
                 statuses = {name: self.jobs.status(run_id) for name, run_id in running.items()}
-                step(sum(status.step for status in statuses.values()), sum(s.steps for s in statuses.values()))
+                finished = 100 * (all_runs - len(waiting) - len(running))
+                shares = [status.step / max(1, status.steps) for status in statuses.values()]
+                step(round((finished + 100 * sum(shares)) / all_runs), 100)
                 for name, status in statuses.items():
                     if status.ended:
                         self._end(name, self.jobs.wait(running.pop(name)))
