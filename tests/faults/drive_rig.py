@@ -27,6 +27,7 @@ from workbench.services.station import Station
 
 TASK = DEMONSTRATED[0]
 ROUNDING = 5e-4  # rad/s: joints are stored as float32
+PATIENT_S = 1.5  # a busy machine's simulated world may pause; what is tested is another fault
 
 
 def until(condition: Callable[[], object], seconds: float, what: str | Callable[[], str]) -> None:
@@ -39,8 +40,10 @@ def until(condition: Callable[[], object], seconds: float, what: str | Callable[
 class Rig:
     """The station, its policy and the takes that it has sealed."""
 
-    def __init__(self, home: Path, kind: type[Station] = Station) -> None:
-        self.station = kind(home, small_settings())
+    def __init__(self, home: Path, kind: type[Station] = Station, state_age_s: float = PATIENT_S) -> None:
+        settings = small_settings()
+        limits = settings.limits.model_copy(update={"state_age_s": state_age_s})
+        self.station = kind(home, settings.model_copy(update={"limits": limits}))
         self.sealed: queue.SimpleQueue[TakeSealed] = queue.SimpleQueue()
         self.station.bus.subscribe(TakeSealed, self.sealed.put)
         self.station.start()

@@ -7,6 +7,7 @@ take is sealed with the reason, and nothing goes on by itself.
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -17,9 +18,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.faults.drive_rig import Proof, Rig, until
-from workbench.core.errors import WorkbenchError
+from tests.faults.drive_rig import TASK, Proof, Rig, until
+from workbench.core.errors import StateError, WorkbenchError
+from workbench.core.events import Replayed, ReplayProgressed
+from workbench.core.types import Authority, EpisodeKind
 from workbench.services.driver_watch import PICTURE_AGE_S
+from workbench.services.replay import COMPLETE, ReplayPlan, ReplayRequest, plan_replay
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,7 @@ def rig(station_rig: Rig) -> Iterator[Rig]:
     """At home, holding, nothing recorded."""
     if station_rig.state().state == "stopped":
         station_rig.station.clear_stop("the test")
-    station_rig.station.reset_scene("red_cube_to_white_plate", seed=1)
+    station_rig.station.reset_scene(TASK, seed=1)
     yield station_rig
     if station_rig.station._recording():
         station_rig.station.end_drive("the test is over")
@@ -103,7 +107,7 @@ def test_a_stop_ends_the_take_and_only_a_person_leaves_it(rig: Rig, home: Path) 
     proof = Proof(home, rig.take())
     assert proof.driven_after(stopped_ns) <= 2 and "pressed stop" in proof.ended_by
     assert proof.manifest.outcome == "failure"
-    for move in (rig.station.resume, rig.station.park, lambda: rig.station.drive("red_cube_to_white_plate")):
+    for move in (rig.station.resume, rig.station.park, lambda: rig.station.drive(TASK)):
         with pytest.raises(WorkbenchError):
             move()
         if rig.station._recording():
@@ -139,16 +143,97 @@ def test_a_trainer_on_both_cores_does_not_make_the_arm_leave_its_limits(rig: Rig
     assert len(proof.codes) > 100 and np.median(between_ms) < 12.0
 
 
+class Told:
+    """What a station says about its replays."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.ended: queue.SimpleQueue[Replayed] = queue.SimpleQueue()
+        self.phases: list[str] = []
+        self._words = (
+            rig.station.bus.subscribe(Replayed, self.ended.put),
+            rig.station.bus.subscribe(ReplayProgressed, lambda event: self.phases.append(event.phase)),
+        )
+
+    def close(self) -> None:
+        for words in self._words:
+            words.close()
+
+
+@pytest.fixture
+def told(rig: Rig) -> Iterator[Told]:
+    made = Told(rig)
+    yield made
+    made.close()
+
+
+def test_a_take_is_replayed_through_the_guard_and_may_be_held(rig: Rig, home: Path, told: Told) -> None:
+    rig.drive()
+    rig.station.end_drive("enough")
+    first = rig.take()
+    plan = plan_replay(rig.station.home, rig.station.settings, ReplayRequest(first))
+    rig.station.replay(plan)
+    with pytest.raises(StateError, match="correcting"):
+        rig.station.replay(plan)
+    event = told.ended.get(timeout=30)
+    assert event.ended_by == COMPLETE and event.replay_of == first, event
+    assert "approach" in told.phases and "play" in told.phases
+    tracking = event.report["tracking"]
+    assert tracking["rmse_rad_without_lag"] < 0.02 and tracking["rmse_rad"] < 0.08, tracking
+    assert event.report["seconds"] == pytest.approx(plan.motion.duration_s, abs=0.01)
+    proof = Proof(home, rig.take())
+    assert proof.manifest.extra["replay_of"] == first and proof.manifest.kind == "rollout"
+    assert set(proof.codes) <= {0.0, float(Authority.OPERATOR.code)}
+    proof.judge()
+    held_in_the_middle(rig, home, told, plan)
+
+
+def held_in_the_middle(rig: Rig, home: Path, told: Told, plan: ReplayPlan) -> None:
+    """A person holds: the arm brakes, the take is sealed with the reason; then home, and held on the way there."""
+    told.phases.clear()
+    rig.station.replay(plan)
+    until(lambda: "play" in told.phases, 15, "it never began")
+    rig.station.hold()
+    held_ns = time.monotonic_ns()
+    event = told.ended.get(timeout=15)
+    assert event.ended_by == "the operator asked for it"
+    assert 0 < event.report["seconds"] < plan.motion.duration_s
+    proof = Proof(home, rig.take())
+    assert np.count_nonzero(proof.times_ns[proof.codes == Authority.OPERATOR.code] > held_ns) <= 2
+    proof.judge()
+    rig.station.park()
+    rig.station.hold()
+    assert not rig.state().homing and rig.state().state == "parked"
+    assert rig.station.park_and_wait()["parked"] and rig.state().at_home
+
+
+@pytest.mark.slow
+def test_a_demonstration_succeeds_again_when_it_is_replayed_on_the_same_table(rig: Rig, home: Path, told: Told) -> None:
+    """Half as fast, too: what was sent is enough to do the task again."""
+    rig.station.play(TASK, EpisodeKind.TELEOP)
+    first = rig.take(60)
+    assert Proof(home, first).manifest.outcome == "success"
+    for speed in (1.0, 0.5):
+        plan = plan_replay(rig.station.home, rig.station.settings, ReplayRequest(first, speed=speed))
+        assert plan.seed is not None
+        rig.station.reset_scene(TASK, seed=plan.seed)
+        rig.station.replay(plan, judge=True)
+        event = told.ended.get(timeout=60)
+        print(speed, event.report)
+        assert event.ended_by == COMPLETE and event.report["outcome"] == "success", event
+        Proof(home, rig.take()).judge()
+
+
 def test_a_killed_policy_is_noticed_by_the_next_tick(rig: Rig, home: Path) -> None:
     """Noticed by the arm process itself: its handle on the policy's process says in each tick whether it runs."""
     rig.drive()
     os.kill(rig.station._child("policy").pid, signal.SIGKILL)
-    killed_ns = time.monotonic_ns()
+    rig.station._child("policy")._runner.join(5)  # the system needs some time to end it; until then nobody can know
+    ended_ns = time.monotonic_ns()
     held(rig, "the policy process has ended")
     proof = Proof(home, rig.take())
-    assert proof.driven_after(killed_ns) <= 2
+    assert proof.driven_after(ended_ns) <= 2
     assert proof.ended_by == "the policy process has ended" and proof.manifest.outcome == "unlabelled"
-    assert 0 < proof.rest_s(killed_ns) < 0.6
+    assert proof.rest_s(ended_ns) < 0.6
     proof.judge()
     with pytest.raises(WorkbenchError, match="policy process has ended"):
         rig.station.resume()

@@ -44,7 +44,7 @@ class FarStation(Station):
 
 def test_an_arm_link_delayed_by_200_ms_holds(tmp_path: Path) -> None:
     """Noticed by the age of the measured state in the first tick in which it is over its limit."""
-    rig = Rig(tmp_path, FarStation)
+    rig = Rig(tmp_path, FarStation, DEFAULT_LIMITS.state_age_s)
     try:
         rig.load()
         rig.drive()
