@@ -13,6 +13,7 @@ from models.registry import ModelRecord
 from models.stages import STAGES
 from storage.layout import Home
 from workbench.cli_output import Output
+from workbench.cli_trials import add_trial_arguments, run_series, wants_series
 from workbench.cli_verbs import Verb, add_actions, positive, seconds
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.services import finetune
@@ -183,10 +184,11 @@ def _rollout_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--model", help="default: the promoted or newest rf model")
     which.add_argument("--policy", nargs="?", const="", metavar="URL", help="a policy server; without URL: [policy]")
     parser.add_argument("--token", default="", help="what the policy server wants to see")
-    parser.add_argument("--task", required=True, help="a task's name or its instruction")
+    parser.add_argument("--task", default="", help="a task's name or its instruction")
     parser.add_argument("--trials", type=positive, default=1)
     parser.add_argument("--head", choices=("rf", "ntp"), default="rf")
     parser.add_argument("--workers", type=positive, default=2)
+    add_trial_arguments(parser)
     parser.add_argument("--live", action="store_true", help="on this station, in real time; Ctrl-C holds and seals")
     parser.add_argument("--seconds", type=seconds, default=40.0, help="live: longest attempt")
 
@@ -194,12 +196,17 @@ def _rollout_arguments(parser: argparse.ArgumentParser) -> None:
 def _rollout(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     home = Home.open(options.home)
     settings, model_id = load_settings(home.path), ""
+    if not (options.task or options.series):
+        raise WorkbenchError("no task was named", "For example: --task " + next(iter(TASKS)))
+    if wants_series(options):
+        models = [find_model(home, text, "rf").id for text in options.models or ()]
+        return run_series(home, settings, models, _task_name(options.task), options, output)
     if options.policy is not None:
         settings = with_server(settings, options.policy, options.token)
         model_id = settings.policy.url
     else:
         model_id = (find_model(home, options.model, "rf") if options.model else registry.newest(home, "rf")).id
-    task = next((task.name for task in TASKS.values() if task.instruction == options.task), options.task)
+    task = _task_name(options.task)
     if options.live:
         return _rollout_live(home, settings, model_id, task, options, output)
     jobs, rates = trial_jobs(model_id, {task: options.trials}, options.head), LockstepSettings(policy=settings.policy)
@@ -212,6 +219,11 @@ def _rollout(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     ]
     latency = {options.head: found.latency_ms}
     return {"model": model_id, "task": task, **rate.to_json(), "latency_ms": latency, "trials": takes}
+
+
+def _task_name(text: str) -> str:
+    """A task's name, given that or its instruction."""
+    return next((task.name for task in TASKS.values() if task.instruction == text), text)
 
 
 def _rollout_live(

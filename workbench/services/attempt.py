@@ -68,7 +68,9 @@ class Attempt:
         with self._lock:
             return "\n".join(entry["text"] for entry in self._notes)
 
-    def trial(self, success: bool, episode_id: str, seconds: float, latency_ms: float, ended_by: str) -> dict[str, Any]:
+    def trial(
+        self, success: bool, episode_id: str, seconds: float, latency_ms: float, ended_by: str, seed: int
+    ) -> dict[str, Any]:
         """The attempt as a trial of its model, as the catalogue reads it out of the manifest."""
         at = datetime.datetime.now(datetime.UTC).isoformat()
         return {
@@ -80,7 +82,7 @@ class Attempt:
                 "success": success,
                 "episode_id": episode_id,
                 "head": self.policy.head,
-                "seed": None,
+                "seed": seed,
                 "seconds": round(seconds, 3),
                 "latency_ms": round(latency_ms, 3),
                 "note": self.words() or ended_by,

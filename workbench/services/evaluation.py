@@ -121,7 +121,7 @@ def evaluate(
     """
     results = run_batch(home, jobs, settings=settings, workers=workers, progress=progress, made=made)
     counted = [result for result in results if result.episode_id]
-    _remember(home, counted)
+    remember(home, counted)
     return {head: _judged(head, results) for head in dict.fromkeys(job.head for job in jobs)}
 
 
@@ -143,7 +143,7 @@ def _median_latency(results: Sequence[TakeResult]) -> float | None:
     return round(values[len(values) // 2], 3) if values else None
 
 
-def _remember(home: Path, results: Sequence[TakeResult]) -> None:
+def remember(home: Path, results: Sequence[TakeResult]) -> None:
     """Store the trials in the catalogue, beside the episodes they are."""
     Library(home).close()  # brings the new takes into the catalogue
     with Catalog(Home.open(home)) as catalog:

@@ -56,7 +56,7 @@ class Station(ReplayingStation):
         self.hold()
         seed = _seed() if seed is None else seed
         self._simulation().reset(task, seed, actor)
-        self._success = None
+        self._success, self._scene = None, seed
         return seed
 
     def _play_operator(self, task: str) -> None:

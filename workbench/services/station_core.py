@@ -66,6 +66,9 @@ class StationCore:
         self._task, self._over = "", True
         self._ended = ("", True)
         self._attempt: Attempt | None = None
+        self._blind = False
+        self._scene = 0
+        self._hints: tuple[str, ...] = ()
         self._success: bool | None = None
         self._snapshot = StationStatus((), RecorderStatus("idle"), DriverStatus("parked"), settings.simulated, 0)
         self._closing = threading.Event()
@@ -192,7 +195,8 @@ class StationCore:
                 tuple(replace(camera, state="offline", error=said["capture"]) for camera in self._snapshot.cameras),
                 replace(self._snapshot.recorder, state="faulted", error=said["capture"]),
             )
-            driver = replace(driver, model_id=self._policy[0], task=self._task, success=self._success)
+            model_id = "" if self._blind else self._policy[0]
+            driver = replace(driver, model_id=model_id, task=self._task, success=self._success, hints=self._hints)
             self._snapshot = StationStatus(cameras, recorder, driver, self.settings.simulated, self.home.free_bytes())
 
     def _beat(self) -> None:

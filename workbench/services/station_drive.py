@@ -79,8 +79,11 @@ class DrivingStation(StationCore):
         self._chunks = Ring.create(ring_path(self._folder, f"policy.{new_id()[-6:]}"), chunk_spec(steps))
         return str(self._chunks.path)
 
-    def drive(self, task: str, *, record: bool = True) -> None:
-        """Let the loaded policy do a task, recorded as a rollout, until success, hold, park or stop."""
+    def drive(self, task: str, *, record: bool = True, blind: bool = False) -> None:
+        """Let the loaded policy do a task, recorded as a rollout, until success, hold, park or stop.
+
+        ``blind``: nobody is told meanwhile which model drives.
+        """
         if self._chunks is None:
             raise StateError("no policy is loaded", "Choose a model first")
         instruction = self.settings.instruction(task)
@@ -89,7 +92,7 @@ class DrivingStation(StationCore):
         policy.call("start", timeout_s=60)
         self._ready()
         self._task, self._success, self._over, self._ended = task, None, False, ("", True)
-        self._judgement = None
+        self._judgement, self._blind = None, blind
         self._attempt = Attempt(Policy(*self._policy), task, instruction, time.monotonic_ns())
         if record:
             self.start_take(task, EpisodeKind.ROLLOUT, {"model": self._policy[0], "head": self._policy[1]})
@@ -196,7 +199,7 @@ class DrivingStation(StationCore):
             if outcome is not Outcome.UNLABELLED:
                 success = outcome is Outcome.SUCCESS
                 latency_ms = self._snapshot.driver.latency_ms
-                extra |= attempt.trial(success, episode_id, attempt.seconds(now_ns), latency_ms, why)
+                extra |= attempt.trial(success, episode_id, attempt.seconds(now_ns), latency_ms, why, self._scene)
         self.stop_take(outcome, extra, attempt.words() if attempt is not None else "")
         if attempt is not None and outcome is not Outcome.UNLABELLED:
             seconds = attempt.seconds(now_ns)

@@ -1,7 +1,7 @@
 """Trial series: one policy or two, the same scenes for both, in an order that nobody can guess, until enough is known.
 
 A series lies in ``<home>/series/<id>``: ``plan.json``, written once, and ``results.jsonl``, one durable line per trial
-that is done. Order and blind names follow from the plan's seed, so a series goes on after a crash where it was. Two policies
+that is done. Order and blind names follow from the seed, so a series goes on after a crash where it was. Two policies
 are compared in pairs: both get the same task and scene, in random order within the pair.
 """
 

@@ -1,0 +1,102 @@
+"""Carrying out the trials of a series: simulated in lockstep, or on the running station under a person's eyes."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from storage.episode import Episode
+from workbench.core.events import TakeSealed, TrialScored
+from workbench.core.types import Outcome
+from workbench.services.evaluation import remember
+from workbench.services.lockstep import LockstepJob, LockstepSession, LockstepSettings
+from workbench.services.station import Station
+from workbench.services.trials import Result, Series, Trial, check_tasks, run
+
+SETTLE_S = 1.0
+Progress = Callable[[int, int], None]
+Judge = Callable[[Trial], Outcome | None]
+
+
+def run_in_lockstep(
+    home: Path,
+    series: Series,
+    *,
+    settings: LockstepSettings = LockstepSettings(),  # noqa: B008  (frozen)
+    progress: Progress = lambda _done, _total: None,
+) -> None:
+    """Every trial on the simulated station in lockstep: scenes by the trials' seeds, judged by the world. Blocks."""
+    check_tasks(series.plan.tasks)
+    total = len(series.plan.entrants) * len(series.plan.tasks) * series.plan.trials
+    session = LockstepSession(home, settings)
+    try:
+
+        def attempt(trial: Trial) -> Result:
+            progress(trial.number, total)
+            job = LockstepJob("rollout", trial.task, trial.seed, trial.entrant.model_id, trial.entrant.head)
+            made = session.run(job)
+            if not made.episode_id:
+                return Result(trial.number, None, message=made.message)
+            remember(home, [made])
+            with Episode.open(session.home, made.episode_id) as take:
+                seconds = take.manifest.duration_s
+            return Result(trial.number, made.success, made.episode_id, seconds, made.message, made.latency_ms)
+
+        run(series, attempt)
+        progress(total, total)
+    finally:
+        session.close()
+
+
+class StationTrials:
+    """Trials on a running station. ``attempt`` blocks until the take is sealed: never call it in the window's thread.
+
+    Args:
+        judge: asked for the outcome where the station cannot tell by itself; None from it: the trial does not count.
+        most_s: an attempt is ended after so long.
+        stopped: looked at all the time; True ends the attempt, which then does not count.
+    """
+
+    def __init__(
+        self, station: Station, judge: Judge, most_s: float = 40.0, stopped: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._station, self._judge, self._most_s, self._stopped = station, judge, most_s, stopped
+
+    def attempt(self, trial: Trial) -> Result:
+        """Lay the table if the station can, let the policy drive until somebody or something ends it, keep the take."""
+        station, began_s = self._station, time.monotonic()
+        if station.settings.simulated:
+            station.reset_scene(trial.task, seed=trial.seed)
+            time.sleep(SETTLE_S)  # pictures of the old scene are no observations of the new one
+        station.load_policy(trial.entrant.model_id, trial.entrant.head)
+        station.policy_stats()  # answers once it is warm
+        sealed: queue.SimpleQueue[TakeSealed] = queue.SimpleQueue()
+        scored: list[TrialScored] = []
+        with station.bus.subscribe(TakeSealed, sealed.put), station.bus.subscribe(TrialScored, scored.append):
+            began_s = time.monotonic()
+            station.drive(trial.task, blind=True)
+            self._wait(sealed, began_s + self._most_s, trial)
+            take = sealed.get(timeout=60)
+            spent_s = time.monotonic() - began_s
+            end_s = time.monotonic() + 2.0  # the score follows the seal
+            while not scored and time.monotonic() < end_s and not self._stopped():
+                time.sleep(0.02)
+        success = scored[0].success if scored else None
+        with Episode.open(station.home, take.episode_id) as episode:
+            words = str(episode.manifest.extra.get("ended_by", ""))
+        return Result(trial.number, success, take.episode_id, round(spent_s, 2), words)
+
+    def _wait(self, sealed: queue.SimpleQueue[TakeSealed], until_s: float, trial: Trial) -> None:
+        while sealed.empty() and time.monotonic() < until_s:
+            if self._stopped():
+                self._station.end_drive("the series was stopped", counts=False)
+                return
+            time.sleep(0.05)
+        if sealed.empty():
+            outcome = Outcome.FAILURE if self._station.settings.simulated else self._judge(trial)
+            if outcome is None:
+                self._station.end_drive("nobody judged it", counts=False)
+            else:
+                self._station.judge(outcome)
