@@ -36,7 +36,7 @@ from workbench.services.unattended import running_station
 
 ACT_EVERY_ROWS = 2
 SHARES = (0.0, 0.3, 0.6)
-_SEAL_S = 60.0
+_SEAL_S, _MOST_DRIVES = 60.0, 100
 
 
 def bench_infer(
@@ -143,9 +143,10 @@ def _live(place: Path, record: ModelRecord, seconds: float) -> dict[str, Any]:
     """Drive the simulated station in real time, task after task, and look at what was recorded."""
     with running_station(place, simulated_settings()) as station:
         station.load_policy(record.id)
-        end, tried = time.monotonic() + seconds, 0
-        while time.monotonic() < end:
-            _drive_once(station, DEMONSTRATED[tried % len(DEMONSTRATED)], end)
+        station.policy_stats()  # answers once the model is loaded and warm
+        driven_s, tried = 0.0, 0
+        while driven_s < seconds and tried < _MOST_DRIVES:
+            driven_s += _drive_once(station, DEMONSTRATED[tried % len(DEMONSTRATED)], seconds - driven_s)
             tried += 1
         stats = station.policy_stats()
     with Library(place) as library:
@@ -168,20 +169,22 @@ def _live(place: Path, record: ModelRecord, seconds: float) -> dict[str, Any]:
     }
 
 
-def _drive_once(station: Station, task: str, end_s: float) -> None:
-    """One attempt, recorded; it ends by itself or is ended when the time is up."""
+def _drive_once(station: Station, task: str, most_s: float) -> float:
+    """One attempt, recorded; it ends by itself or is ended when its time is up. Returns how long the policy drove."""
     sealed: queue.SimpleQueue[TakeSealed] = queue.SimpleQueue()
     with station.bus.subscribe(TakeSealed, sealed.put):
         station.reset_scene(task)
         station.drive(task)
+        begun = time.monotonic()
         with contextlib.suppress(queue.Empty):
-            sealed.get(timeout=max(0.1, end_s - time.monotonic()))
-            return
+            sealed.get(timeout=most_s)
+            return time.monotonic() - begun
         station.park()
         try:
             sealed.get(timeout=_SEAL_S)
         except queue.Empty:
             raise WorkbenchError("the rollout was not sealed", "Run `main.py doctor --fix`") from None
+    return most_s
 
 
 def _trace(library: Library, episode_id: str) -> Trace:
@@ -206,16 +209,21 @@ _Tried = tuple[Trace, float, bool]
 
 
 def _tried(place: Path, record: ModelRecord, mode: Blend, share: float, trials: int, seed: int) -> list[_Tried]:
-    """Rollouts of one way at one latency: what was executed, the largest velocity change in a plan, success."""
+    """Rollouts of one way at one latency: what was executed, the largest velocity change in a plan, success.
+
+    A trial that broke for a technical reason does not count; ``n`` says how many did.
+    """
     settings = LockstepSettings(blend=mode, latency_s=share * chunk_s(record), depth=False)
     tasks = [DEMONSTRATED[k % len(DEMONSTRATED)] for k in range(trials)]
     jobs = [LockstepJob("rollout", task, TRIAL_SEED + seed + k, record.id) for k, task in enumerate(tasks)]
     results = run_batch(place, jobs, settings=settings)
-    lost = [result.message for result in results if not result.episode_id]
-    if lost:
-        raise WorkbenchError(f"a trial could not be carried out ({lost[0]})", "Run `main.py doctor`")
+    counted = [result for result in results if result.episode_id]
+    if not counted:
+        raise WorkbenchError(
+            f"no trial could be carried out ({results[0].message.rstrip('.')})", "Run `main.py doctor`"
+        )
     with Library(place) as library:
-        return [_judged(library, result) for result in results]
+        return [_judged(library, result) for result in counted]
 
 
 def _judged(library: Library, result: TakeResult) -> _Tried:

@@ -186,7 +186,7 @@ class LockstepSession:
 
     def _rollout(self, job: LockstepJob) -> TakeResult:
         policy = self._policy(job)
-        policy.call("set_task", instruction=TASKS[job.task].instruction)
+        policy.call("set_task", instruction=TASKS[job.task].instruction, timeout_s=120)
         driver = self._begin(job, actor="robot")
         self._start_take(job, EpisodeKind.ROLLOUT, list(self._rings))
         asking = SlowPolicy(policy, self._clock, self._rings[PLAYED], self._settings)

@@ -102,7 +102,7 @@ class DrivingStation(StationCore):
 
     def policy_stats(self) -> dict[str, Any]:
         """What the policy process says about itself, see ``policy_worker.Worker.stats``."""
-        stats: dict[str, Any] = self._child("policy").call("stats")
+        stats: dict[str, Any] = self._child("policy").call("stats", timeout_s=120)
         return stats
 
     def change_task(self, task: str) -> None:
