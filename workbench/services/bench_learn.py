@@ -132,7 +132,7 @@ class Table:
     def _policy(self) -> None:
         story = self._plan.story
         for k in range(self._seeds):
-            model = self._policy_model(k, "clap")
+            model = self._policies(k, ["clap"])["clap"]
             for head in HEADS:
                 self._runner.drive(f"{k}/policy/{head}", model, head, dict.fromkeys(story.tasks, story.trials), k)
                 entry = numbers.rate_entry(self._trials("policy", head))
@@ -141,8 +141,7 @@ class Table:
     def _transfer(self) -> None:
         trials = dict.fromkeys(HUMAN_ONLY, self._plan.story.new_trials)
         for k in range(self._seeds):
-            for arm in self._chosen(self._plan.transfer):
-                model = self._policy_model(k, arm)
+            for arm, model in self._policies(k, self._chosen(self._plan.transfer)).items():
                 for head in HEADS:
                     self._runner.drive(f"{k}/transfer/{arm}/{head}", model, head, trials, k)
                 flow, tokens = (numbers.rate_entry(self._trials("transfer", f"{arm}/{head}")) for head in HEADS)
@@ -152,17 +151,17 @@ class Table:
         story, runner = self._plan.story, self._runner
         trials = {**dict.fromkeys(story.tasks, story.trials), story.new_task: story.new_trials}
         for k in range(self._seeds):
-            base = self._policy_model(k, "clap")
-            runner.drive(f"{k}/forgetting/before", base, "rf", trials, k)
             arms = self._chosen(self._plan.forgetting)
-            runner.train([self._tuning(k, arm, base) for arm in arms if arm != JOINT])
+            models = self._policies(k, ["clap", JOINT] if JOINT in arms else ["clap"])
+            runner.drive(f"{k}/forgetting/before", models["clap"], "rf", trials, k)
+            runner.train([self._tuning(k, arm, models["clap"]) for arm in arms if arm != JOINT])
             for arm in arms:
-                model = self._policy_model(k, JOINT) if arm == JOINT else runner.model(f"{k}/forgetting/{arm}")
+                model = models[JOINT] if arm == JOINT else runner.model(f"{k}/forgetting/{arm}")
                 runner.drive(f"{k}/forgetting/{arm}", model, "rf", trials, k)
                 self._enter("forgetting", arm, self._receipt(arm, k))
 
     def _latency(self) -> None:
-        model = self._policy_model(0, "clap")
+        model = self._policies(0, ["clap"])["clap"]
         answers = self._plan.calls
         for steps in FLOW_STEPS:
             self._time("rf", str(steps), model, steps, answers)
@@ -220,19 +219,25 @@ class Table:
         base = {"act_vae": f"{k}/act_vae"}
         return self._training(f"{k}/vd_vae/{arm}", "vd_vae", k, self._everything(), base, ALIGNMENT[arm])
 
-    def _policy_model(self, k: int, arm: str) -> str:
-        """The CLAP-RF model of a transfer arm (or of everything together), trained with all it stands on."""
-        labels, changes = ("clap", {}) if arm == JOINT else TRANSFER[arm]
+    def _policies(self, k: int, arms: Sequence[str]) -> dict[str, str]:
+        """The CLAP-RF models of transfer arms (or of everything together), trained with all they stand on."""
+        labels = {arm: "clap" if arm == JOINT else TRANSFER[arm][0] for arm in arms}
         self._train_codec(k)
-        self._runner.train([self._aligning(k, "clap" if labels == ORACLE else labels)])
-        if labels == ORACLE:
+        needed = dict.fromkeys("clap" if name == ORACLE else name for name in labels.values())
+        self._runner.train([self._aligning(k, name) for name in needed])
+        if ORACLE in labels.values():
             self._make_oracle(k)
-        takes = self._everything(self._material.new if arm == JOINT else ())
+        for stage in ("ntp", "rf"):
+            self._runner.train([self._acting(k, stage, arm, labels[arm]) for arm in arms])
+        return {arm: self._runner.model(f"{k}/rf/{arm}") for arm in arms}
+
+    def _acting(self, k: int, stage: str, arm: str, labels: str) -> Training:
+        """One policy stage of an arm; ``labels`` names the alignment whose labels the human rows carry."""
         base = {"act_vae": f"{k}/act_vae", "vd_vae": f"{k}/vd_vae/{labels}"}
-        self._runner.train([self._training(f"{k}/ntp/{arm}", "ntp", k, takes, base, changes)])
-        base = {**base, "ntp": f"{k}/ntp/{arm}"}
-        self._runner.train([self._training(f"{k}/rf/{arm}", "rf", k, takes, base, changes)])
-        return self._runner.model(f"{k}/rf/{arm}")
+        base |= {"ntp": f"{k}/ntp/{arm}"} if stage == "rf" else {}
+        takes = self._everything(self._material.new if arm == JOINT else ())
+        changes = {} if arm == JOINT else TRANSFER[arm][1]
+        return self._training(f"{k}/{stage}/{arm}", stage, k, takes, base, changes)
 
     def _policy_seconds(self, arm: str, last: int) -> float:
         names = [f"{k}/{stage}/{arm}" for k in range(last + 1) for stage in ("ntp", "rf")]
