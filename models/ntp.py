@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from models import bundle, text
+from models import bundle, familiarity, text
 from models.act_vae import load_act_vae
 from models.backbone import Backbone, Seen
 from models.data import Batch
@@ -16,6 +16,7 @@ from models.policy_data import PolicyData
 from models.policy_metrics import measure
 from models.policy_model import PolicyModel, backbone_size, input_noise
 from models.recipes import NtpRecipe, PolicyRecipe
+from models.registry import model_folder
 from models.stages import RunSpec
 from models.token_head import NtpNet, chunk_loss, token_loss
 from models.train import Result
@@ -62,6 +63,9 @@ class NtpStage:
         return measure(self.model, self.data)
 
     def save(self, folder: Path, result: Result) -> None:
+        familiar = familiarity.fit(self.data.windows.train.all("robot").features_BCKF)
+        if familiar is not None:
+            familiar.save(model_folder(self.home, self.spec.model_id))
         model = self.model
         parent = self.spec.bases.get("vd_vae", "")
         bundle.save_model(

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models import normalize, text
+from models import familiarity, normalize, text
 from models.backbone import Seen
 from models.policy_model import PolicyModel, load_policy_model
 from models.rtc import Committed, draw_following, soft_mask
@@ -39,12 +39,31 @@ class Policy:
         self.step_s = model.recipe.step_s
         size = model.ntp.backbone.size
         self._noise = torch.randn(1, size.horizon, size.action, generator=torch.Generator().manual_seed(seed))
+        self.familiar: familiarity.Familiarity | None = None
+        self._last: tuple[Tensor, Tensor] | None = None
         self._said: tuple[str, Tensor] = ("", torch.zeros(1, text.TEXT_SIZE))
 
     @classmethod
     def load(cls, folder: Path, *, seed: int = 0) -> Policy:
         """A policy from a model folder (its name is the policy's id). WorkbenchError if the folder is broken."""
-        return cls(load_policy_model(folder), folder.name, seed=seed)
+        policy = cls(load_policy_model(folder), folder.name, seed=seed)
+        policy.familiar = familiarity.Familiarity.load(folder)
+        return policy
+
+    def unusual(self) -> dict[str, float]:
+        """How far the last observation is from what was trained on, and how unsure the tokens are; see ``familiarity``.
+
+        ``distance`` and ``distance_limit`` are missing for models that were trained without these statistics.
+        """
+        if self._last is None:
+            return {}
+        features, feature_BD = self._last
+        with torch.inference_mode():
+            found = {"token_entropy": float(familiarity.token_entropy(self.model.ntp.head, feature_BD)[0])}
+            if self.familiar is not None and features.flatten(1).shape[1] == len(self.familiar.mean):
+                found["distance"] = float(self.familiar.distance(features)[0])
+                found["distance_limit"] = self.familiar.limit
+        return found
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -100,6 +119,7 @@ class Policy:
             features, network_state = self.observe(pictures, pose0)
             said = self._understand(instruction)
             seen = self.model.ntp.see(features, network_state, said, torch.ones(1, dtype=torch.bool))
+            self._last = features, seen.feature_BD
             if committed is None:
                 normalised = self._chunk(seen, head, euler_steps)
             else:

@@ -179,6 +179,7 @@ class Worker:
             "latency_ms_p50": float(np.percentile(spent, 50)) if known else None,
             "latency_ms_p99": float(np.percentile(spent, 99)) if known else None,
             "skew_ms": 1000.0 * self._skew_s,
+            "unusual": self._policy.unusual() if self._written or self._latencies_ms else {},
             "plan_change_m_s": self._plan_change_m_s,
         }
 

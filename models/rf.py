@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from models import bundle, km, text
+from models import bundle, familiarity, km, text
 from models.backbone import Seen
 from models.data import Batch, Rows
 from models.flow_head import RfNet, draw_times, flow_loss
@@ -91,6 +91,9 @@ class RfStage:
         return measure(self.model, self.data)
 
     def save(self, folder: Path, result: Result) -> None:
+        familiar = familiarity.fit(self.data.windows.train.all("robot").features_BCKF)
+        if familiar is not None:
+            familiar.save(model_folder(self.home, self.spec.model_id))
         model = self.model
         bundle.save_model(
             self.spec,

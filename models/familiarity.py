@@ -1,0 +1,92 @@
+"""Has the policy seen something like this? How far an observation lies from the training rows, and how sure it is.
+
+Distance: Mahalanobis distance (P. C. Mahalanobis, Proc. Nat. Inst. Sci. India 2, 1936) of the encoder's features in the
+principal directions of the training rows, divided by the root of their number, together with what lies outside of those
+directions; as detection of unknown inputs by K. Lee et al., NeurIPS 2018, eq. 2, with one class. Certainty: entropy of
+the token head along its most likely chunk, as a share of the most there can be.
+
+Letters: B rows, C cameras, K tokens per picture, F numbers per token, D directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models import checkpoint
+from models.token_head import TokenHead
+
+_FILE = "familiar"
+_SHARE, _MOST, _ROWS = 0.98, 32, 6000
+_QUANTILE, _ROOM = 0.999, 1.3
+_LEAST_ROWS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Familiarity:
+    """Statistics of the training rows' features.
+
+    Attributes:
+        mean: (CKF,). directions: (D, CKF) divided by their spread. spread: of what no direction explains.
+        limit: distance that next to no training row exceeds, with some room.
+    """
+
+    mean: Tensor
+    directions: Tensor
+    spread: float
+    limit: float
+
+    def distance(self, features_BCKF: Tensor) -> Tensor:
+        """(B,) about 1 for an ordinary training row."""
+        return _distance(features_BCKF.flatten(1), self.mean, self.directions, self.spread)
+
+    def save(self, folder: Path) -> None:
+        """Beside the weights, in a file of its own, so that models without it stay what they are."""
+        tensors = {"mean": self.mean, "directions": self.directions}
+        checkpoint.save(folder, tensors, {"spread": self.spread, "limit": self.limit}, _FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> Familiarity | None:
+        """None for a model that was trained without it. WorkbenchError if the file is broken."""
+        if not checkpoint.exists(folder, _FILE):
+            return None
+        tensors, meta = checkpoint.load(folder, _FILE)
+        return cls(tensors["mean"], tensors["directions"], float(meta["spread"]), float(meta["limit"]))
+
+
+def fit(features_BCKF: Tensor) -> Familiarity | None:
+    """Of training rows of the robot; None where there are too few to say anything."""
+    rows = features_BCKF[:: max(1, len(features_BCKF) // _ROWS)].flatten(1).double()
+    if len(rows) < _LEAST_ROWS:
+        return None
+    mean = rows.mean(dim=0)
+    _, values, axes = torch.linalg.svd(rows - mean, full_matrices=False)
+    variance = values**2 / (len(rows) - 1)
+    explained = variance.cumsum(0) / variance.sum().clamp_min(1e-12)
+    count = min(_MOST, int((explained < _SHARE).sum()) + 1, len(rows) // 4)
+    directions = axes[:count] / variance[:count].sqrt().clamp_min(1e-6)[:, None]
+    left = (rows - mean) - (rows - mean) @ axes[:count].T @ axes[:count]
+    spread = max(float(left.norm(dim=1).pow(2).mean().sqrt()), 1e-6)
+    found = _distance(rows, mean, directions, spread)
+    return Familiarity(mean.float(), directions.float(), spread, _ROOM * float(found.quantile(_QUANTILE)))
+
+
+def token_entropy(head: TokenHead, feature_BD: Tensor) -> Tensor:
+    """(B,) mean entropy of the tokens along the most likely chunk, 0 (sure) to 1 (no idea)."""
+    with torch.no_grad():
+        logits_BNV = head(feature_BD, head.greedy(feature_BD))
+        shares = logits_BNV.softmax(dim=-1)
+        entropy: Tensor = -(shares * shares.clamp_min(1e-12).log()).sum(dim=-1).mean(dim=1)
+        return entropy / torch.log(torch.tensor(float(head.codes)))
+
+
+def _distance(rows: Tensor, mean: Tensor, directions: Tensor, spread: float) -> Tensor:
+    away = rows - mean.to(rows)
+    scaled = away @ directions.to(rows).T
+    norms = directions.to(rows).norm(dim=1).clamp_min(1e-12)
+    axes = directions.to(rows) / norms[:, None]
+    outside = (away - (away @ axes.T) @ axes).norm(dim=1) / spread
+    return torch.sqrt((scaled.pow(2).sum(dim=1) / len(directions) + outside.pow(2)) / 2)
