@@ -27,6 +27,7 @@ from workbench.services.station import Station
 
 TASK = DEMONSTRATED[0]
 ROUNDING = 5e-4  # rad/s: joints are stored as float32
+FRESH_NS = 150_000_000
 PATIENT_S = 1.5  # a busy machine's simulated world may pause; what is tested is another fault
 
 
@@ -66,11 +67,16 @@ class Rig:
     def drive(self) -> None:
         """The policy swings the arm to and fro, recorded."""
         station = self.station
+        until(self.pictures_are_fresh, 20, "a camera does not deliver")
         station._child("policy").call("be", manner="swing")
         station.drive(TASK)
         until(lambda: self.speed() > 0.1 or self.state().state != "driving", 15, "the arm never moved")
         assert self.state().state == "driving", self.state().reason
         time.sleep(0.5)  # so that there is something to lose
+
+    def pictures_are_fresh(self) -> bool:
+        rings = [ring for name, ring in self.station._rings.items() if ".images." in name]
+        return min(ring.newest_host_ns() for ring in rings) > time.monotonic_ns() - FRESH_NS
 
     def speed(self) -> float:
         """The fastest joint, rad/s, from the newest two commands."""

@@ -11,6 +11,7 @@ import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from workbench.core.errors import StateError, WorkbenchError
 from workbench.core.events import Replayed, ReplayProgressed
 from workbench.core.types import Authority, EpisodeKind
 from workbench.services.driver_watch import PICTURE_AGE_S
+from workbench.services.live import INTERRUPTED, OUT_OF_TIME, LiveRequest, live_attempt
 from workbench.services.replay import COMPLETE, ReplayPlan, ReplayRequest, plan_replay
 
 
@@ -41,7 +43,9 @@ def station_rig(home: Path) -> Iterator[Rig]:
 
 @pytest.fixture
 def rig(station_rig: Rig) -> Iterator[Rig]:
-    """At home, holding, nothing recorded."""
+    """At home, holding, nothing recorded, nothing sealed that nobody has asked about."""
+    while not station_rig.sealed.empty():
+        station_rig.sealed.get()
     if station_rig.state().state == "stopped":
         station_rig.station.clear_stop("the test")
     station_rig.station.reset_scene(TASK, seed=1)
@@ -221,6 +225,20 @@ def test_a_demonstration_succeeds_again_when_it_is_replayed_on_the_same_table(ri
         print(speed, event.report)
         assert event.ended_by == COMPLETE and event.report["outcome"] == "success", event
         Proof(home, rig.take()).judge()
+
+
+def test_a_live_attempt_ends_by_time_and_by_ctrl_c(rig: Rig, home: Path) -> None:
+    """What `rollout --live` does with each attempt."""
+    asked = LiveRequest("scripted", "rf", TASK, most_s=0.8)
+    attempt = live_attempt(rig.station, asked, 0)
+    assert attempt.ended_by == OUT_OF_TIME and attempt.success is False and attempt.episode_id == rig.take()
+    threading.Timer(2.0, signal.raise_signal, (signal.SIGINT,)).start()
+    attempt = live_attempt(rig.station, LiveRequest("scripted", "rf", TASK, most_s=20.0), 1)
+    assert attempt.ended_by == INTERRUPTED and attempt.success is None and attempt.seconds < 10
+    assert rig.state().state == "holding"
+    proof = Proof(home, rig.take())
+    assert proof.manifest.outcome == "unlabelled" and proof.ended_by == INTERRUPTED
+    proof.judge()
 
 
 def test_a_killed_policy_is_noticed_by_the_next_tick(rig: Rig, home: Path) -> None:

@@ -90,7 +90,7 @@ def drive_live(
         latency: float | None = None
         for number in range(request.trials):
             progress(number, request.trials)
-            attempts.append(_attempt(station, request, number))
+            attempts.append(live_attempt(station, request, number))
             latency = _latency_ms(station)
             if attempts[-1].ended_by == INTERRUPTED:
                 break
@@ -98,7 +98,8 @@ def drive_live(
         return LiveRun(tuple(attempts), station.status().driver.timing, latency)
 
 
-def _attempt(station: Station, request: LiveRequest, number: int) -> Attempt:
+def live_attempt(station: Station, request: LiveRequest, number: int) -> Attempt:
+    """One attempt: lay the table (in simulation, by the number's seed), drive, seal. Ctrl-C ends it unlabelled."""
     seed = TRIAL_SEED + number if station.settings.simulated else None
     if seed is not None:
         station.reset_scene(request.task, seed=seed)
