@@ -22,6 +22,7 @@ from tests.services.learnable import write_reach
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.core.types import EpisodeKind
 from workbench.services import bench_learn_numbers as numbers
+from workbench.services.bench_learn import bench_learn
 from workbench.services.bench_learn_notes import Notes
 from workbench.services.bench_learn_plan import (
     ALIGNMENT,
@@ -177,6 +178,29 @@ def test_notes_of_another_comparison_are_not_gone_on_with(tmp_path: Path) -> Non
     assert Notes.open(tmp_path, {"size": "tiny"}) == notes
     with pytest.raises(WorkbenchError, match="another comparison"):
         Notes.open(tmp_path, {"size": "full"})
+
+
+class Silent:
+    """Hears how it goes; starts nothing."""
+
+    def note(self, text: str) -> None: ...
+
+    def progress(self, title: str):
+        raise AssertionError(f"{title} was begun")
+
+
+@pytest.mark.parametrize(("section", "noun"), [("forgetting", "demonstration of purple"), ("transfer", "clip")])
+def test_what_the_recorded_takes_cannot_answer_is_said_before_anything_is_trained(
+    tmp_path: Path, section: str, noun: str
+) -> None:
+    home = Home.open(tmp_path)
+    with pytest.raises(WorkbenchError, match="Leave out --recorded"):
+        bench_learn(home.path, Silent(), only=[section], size="tiny", recorded=True)
+    write_reach(home, 0)
+    with pytest.raises(WorkbenchError, match=noun):
+        bench_learn(home.path, Silent(), only=[section], size="tiny", recorded=True)
+    with pytest.raises(WorkbenchError, match="belongs to this section"):
+        bench_learn(home.path, Silent(), only=["alignment"], size="tiny", recorded=True, arms=["klap"])
 
 
 @pytest.fixture

@@ -139,6 +139,7 @@ class Table:
                 self._enter("policy", head, {**entry, "seconds": self._policy_seconds("clap", k)})
 
     def _transfer(self) -> None:
+        self._demand("human", "clip of a person")
         trials = dict.fromkeys(HUMAN_ONLY, self._plan.story.new_trials)
         for k in range(self._seeds):
             for arm, model in self._policies(k, self._chosen(self._plan.transfer)).items():
@@ -148,6 +149,7 @@ class Table:
                 self._enter("transfer", arm, {**flow, "ntp": tokens, "seconds": self._policy_seconds(arm, k)})
 
     def _forgetting(self) -> None:
+        self._demand("new", f"demonstration of {self._plan.story.new_task}")
         story, runner = self._plan.story, self._runner
         trials = {**dict.fromkeys(story.tasks, story.trials), story.new_task: story.new_trials}
         for k in range(self._seeds):
@@ -205,6 +207,12 @@ class Table:
                 f"none of the arms {', '.join(self._arms)} belongs to this section", f"Choose from {', '.join(arms)}"
             )
         return chosen
+
+    def _demand(self, chapter: str, noun: str) -> None:
+        if not getattr(self._material, chapter):
+            raise WorkbenchError(
+                f"this comparison needs a {noun}; there is none in {self._runner.home}", "Leave out --recorded"
+            )
 
     def _enter(self, section: str, arm: str, entry: Mapping[str, Any]) -> None:
         self.result.setdefault(section, {})[arm] = dict(entry)
