@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +42,13 @@ def _serve(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     door = door_of(options.host, options.port, options.token, certificates)
     record = find_model(home, options.model, "rf") if options.model else registry.newest(home, "rf")
     serving = Serving(home, record.id, door, head=options.head, threads=options.threads)
-    serving.start(_layout(home, options.layout))
-    try:
-        _announce(serving, certificates, output)
-        counts = _wait(serving, options.seconds)
-    finally:
-        serving.close()
+    with _asked_to_end() as ended:
+        serving.start(_layout(home, options.layout))
+        try:
+            _announce(serving, certificates, output)
+            counts = _wait(serving, options.seconds, ended)
+        finally:
+            serving.close()
     output.say(f"{counts['answered']} requests of {counts['clients']} clients were answered")
     return {"model": record.id, "url": serving.url, "metadata": serving.metadata, **counts}
 
@@ -64,14 +67,24 @@ def _announce(serving: Serving, certificates: Path | None, output: Output) -> No
     output.finish({"listening": serving.url, "model": serving.model_id})
 
 
-def _wait(serving: Serving, most_s: float) -> dict[str, int]:
-    """Until Ctrl-C or the end of the time; a server that ends by itself raises why."""
-    began_s, counts = time.monotonic(), serving.stats()
-    with contextlib.suppress(KeyboardInterrupt):
-        while not most_s or time.monotonic() - began_s < most_s:
-            time.sleep(_LOOK_S)
-            counts = serving.stats()
-    return counts
+def _wait(serving: Serving, most_s: float, ended: threading.Event) -> dict[str, int]:
+    """Until Ctrl-C, a wish to terminate or the end of the time; a server that ends by itself raises why."""
+    began_s = time.monotonic()
+    while not ended.wait(_LOOK_S) and (not most_s or time.monotonic() - began_s < most_s):
+        serving.stats()
+    return serving.stats()
+
+
+@contextlib.contextmanager
+def _asked_to_end() -> Iterator[threading.Event]:
+    """Set once the program is interrupted or asked to terminate, instead of cutting short what it is doing."""
+    ended = threading.Event()
+    before = {one: signal.signal(one, lambda *_: ended.set()) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield ended
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _port(text: str) -> int:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +29,7 @@ from workbench.core.types import POSE_AXES
 from workbench.services.serving import Serving, door_of
 from workbench.services.settings import PolicySettings
 
+ROOT = Path(__file__).parents[2]
 INSTRUCTION = "put the red cube on the white plate"
 Seen = tuple[dict[str, np.ndarray], np.ndarray, tuple[str, ...]]
 
@@ -117,3 +125,41 @@ def test_a_model_that_is_not_there_is_said(tmp_path: Path) -> None:
     serving = Serving(Home.open(tmp_path), "nothing", door_of("127.0.0.1", 0), threads=True)
     with pytest.raises(WorkbenchError, match="nothing"):
         serving.start()
+
+
+@pytest.mark.slow
+def test_serve_and_rollout_as_on_the_page(small_policy: Path, tmp_path: Path) -> None:
+    """Of docs/remote.md: a served model is asked by a rollout in lockstep; Ctrl-C ends the server cleanly."""
+    home = Home.open(small_policy.parents[1]).path
+    environment = {
+        **os.environ,
+        "WORKBENCH_HOME": str(home),
+        "MUJOCO_GL": "egl",
+        "WORKBENCH_POLICY_TOKEN": "of-this-test",
+    }
+    main = [sys.executable, str(ROOT / "main.py")]
+    words = [*main, "serve", "--model", small_policy.name, "--port", "0", "--json"]
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment, cwd=tmp_path)
+    try:
+        assert server.stdout is not None
+        url = json.loads(server.stdout.readline())["listening"]
+        with urllib.request.urlopen(url.replace("ws://", "http://") + "/healthz", timeout=10) as answer:
+            assert answer.read() == b"OK\n"
+        rollout = [*main, "rollout", "--policy", url, "--task", "red_cube_to_white_plate", "--json"]
+        done = subprocess.run(rollout, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout.splitlines()[-1])
+        assert told["n"] == 1 and told["model"] == url and told["trials"][0]["episode"]
+        wrong = {**environment, "WORKBENCH_POLICY_TOKEN": "of-another-test"}
+        refused = subprocess.run(rollout, capture_output=True, text=True, env=wrong, cwd=tmp_path, timeout=300)
+        assert refused.returncode == 1 and "Give its token" in refused.stderr
+        server.send_signal(signal.SIGINT)
+        last = server.stdout.read().splitlines()[-1]
+        assert server.wait(30) == 0
+        assert json.loads(last)["answered"] >= 10 and json.loads(last)["url"] == url
+        time.sleep(0.2)
+        with pytest.raises(OSError):
+            urllib.request.urlopen(url.replace("ws://", "http://") + "/healthz", timeout=2)
+    finally:
+        server.kill()
+        server.wait(10)
