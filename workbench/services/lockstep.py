@@ -191,12 +191,12 @@ class LockstepSession:
         self._start_take(job, EpisodeKind.ROLLOUT, list(self._rings))
         asking = SlowPolicy(policy, self._clock, self._rings[PLAYED], self._settings)
         driver.drive(asking.newest)
-        think = asking.think if not is_remote(job.model_id) else lambda: fail_with(driver, asking.think)
+        broken: list[str] = []
+        think = asking.think if not is_remote(job.model_id) else lambda: fail_with(driver, asking.think, broken)
         self._run_ticks(driver, lambda: self._world.succeeded(job.task), think)
-        fault = driver.status().fault
-        if fault and is_remote(job.model_id):  # not the policy's failure: kept, not counted
-            self._capture.stop_take(Outcome.UNLABELLED, {"ended_by": fault})
-            return TakeResult(job, "", False, 0.0, fault)
+        if broken:  # the server's failure, not the policy's: kept, not counted
+            self._capture.stop_take(Outcome.UNLABELLED, {"ended_by": broken[0]})
+            return TakeResult(job, "", False, 0.0, broken[0])
         success = self._world.succeeded(job.task)
         reason = driver.status().reason
         latency_ms = asking.latency_ms()
