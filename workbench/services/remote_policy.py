@@ -65,11 +65,12 @@ def with_server(settings: Settings, url: str, token: str = "") -> Settings:
     return settings.model_copy(update={"policy": policy})
 
 
-def fail_with(driver: Driver, think: Callable[[], None]) -> None:
-    """Lockstep: a policy that breaks makes the arm hold, as a withdrawal does in real time."""
+def fail_with(driver: Driver, think: Callable[[], None], broken: list[str]) -> None:
+    """Lockstep: a server that fails makes the arm hold, as a withdrawal does in real time; ``broken`` gets the reason."""
     try:
         think()
     except WorkbenchError as error:
+        broken.append(error.what)
         driver.fail(error.what)
 
 
