@@ -292,11 +292,14 @@ def interpolate_poses(
 
 
 def _imitable(episode: Episode, grid: Times) -> NDArray[np.bool_]:
-    """Rows worth imitating: all of a demonstration or a successful rollout, else only an operator's corrections."""
+    """Rows worth imitating: all of a demonstration or a successful rollout, else only an operator's corrections.
+
+    A replay repeats commands that are known from the take it repeats; a failed one teaches nothing.
+    """
     manifest = episode.manifest
     if manifest.kind is not EpisodeKind.ROLLOUT or manifest.outcome is Outcome.SUCCESS:
         return _yes(grid)
-    if not manifest.counts.get(_AUTHORITY, 0):
+    if not manifest.counts.get(_AUTHORITY, 0) or "replay_of" in manifest.extra:
         return ~_yes(grid)
     times = episode.times(_AUTHORITY)[1]
     index = np.maximum(np.searchsorted(times, grid + TOLERANCE_NS, side="right") - 1, 0)

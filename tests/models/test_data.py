@@ -41,6 +41,7 @@ def _arm_take(
     outcome: Outcome = Outcome.SUCCESS,
     actions: bool = True,
     authority: np.ndarray | None = None,
+    extra: dict[str, str] | None = None,
     times_s: np.ndarray | None = None,
 ) -> str:
     """A take without pictures: (T, prefixes * 8) poses x y z qw qx qy qz gripper per arm."""
@@ -49,7 +50,8 @@ def _arm_take(
     specs = [StreamSpec(name, (len(axes),), "float32", "SI", rate_hz, axes) for name in names]
     if authority is not None:
         specs.append(StreamSpec("authority", (1,), "float32", "", rate_hz))
-    info = TakeInfo(kind, "task", "do it", extra={"robot_type": "somebot"} if kind is EpisodeKind.IMPORTED else {})
+    known = {"robot_type": "somebot"} if kind is EpisodeKind.IMPORTED else {}
+    info = TakeInfo(kind, "task", "do it", extra={**known, **(extra or {})})
     writer = EpisodeWriter.create(home, info, specs, settings=StoreSettings(sync=False))
     times_s = np.arange(len(states)) / rate_hz if times_s is None else times_s
     for k, (t, state) in enumerate(zip(times_s, states, strict=True)):
@@ -260,6 +262,11 @@ def test_of_a_failed_rollout_only_corrections_are_imitated(tmp_path: Path) -> No
         take_id = _arm_take(home, _line(300), kind=EpisodeKind.ROLLOUT, outcome=outcome, authority=codes)
         usable = load_takes(home, [take_id], None, CAMERAS, 0.1)[0].usable_T
         assert usable.all() if outcome is Outcome.SUCCESS else usable.sum() == 20
+        again = _arm_take(
+            home, _line(300), kind=EpisodeKind.ROLLOUT, outcome=outcome, authority=codes, extra={"replay_of": take_id}
+        )
+        usable = load_takes(home, [again], None, CAMERAS, 0.1)[0].usable_T
+        assert usable.all() if outcome is Outcome.SUCCESS else not usable.any()
 
 
 def test_a_missing_camera_is_zeros(tmp_path: Path, encoder: Encoder) -> None:
