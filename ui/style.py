@@ -95,8 +95,13 @@ def sheet(colours: Colours) -> str:
     """The whole application's style sheet in these colours."""
     values = {name: getattr(colours, name) for name in colours.__slots__ if name not in ("name", "series")}
     values["faint"] = mix(colours.dim, colours.surface, 0.45)
-    values["chosen"] = mix(colours.accent, colours.surface, 0.78)
+    values["chosen"] = chosen_colour(colours)
     return _SHEET.format(**values)
+
+
+def chosen_colour(colours: Colours) -> str:
+    """The ground of chosen rows."""
+    return mix(colours.accent, colours.surface, 0.78)
 
 
 def mix(first: str, second: str, share: float) -> str:

@@ -16,8 +16,17 @@ RATE_HZ = 10
 _SIZES = {"front": (48, 64), "wrist": (36, 48)}
 
 
-def write_take(home: Path, seed: int, kind: EpisodeKind = EpisodeKind.TELEOP, seconds: float = 4.0) -> str:
-    """A take in which a coloured spot and the arm move together. Returns its id."""
+def write_take(
+    home: Path,
+    seed: int,
+    kind: EpisodeKind = EpisodeKind.TELEOP,
+    seconds: float = 4.0,
+    silent: tuple[str, float, float] = ("", 0.0, 0.0),
+) -> str:
+    """A take in which a coloured spot and the arm move together. Returns its id.
+
+    ``silent``: a stream that delivers nothing between two times, in seconds.
+    """
     info = TakeInfo(kind, TASK, "put the red cube on the white plate", operator=f"operator {seed}")
     cameras = [StreamSpec(f"observation.images.{c}", (*s, 3), "uint8", "", RATE_HZ) for c, s in _SIZES.items()]
     axes = arm_axes(6)
@@ -34,6 +43,8 @@ def write_take(home: Path, seed: int, kind: EpisodeKind = EpisodeKind.TELEOP, se
         where = start + (end - start) * k / count
         t_ns = round(k * 1e9 / RATE_HZ)
         for spec in cameras:
+            if spec.name == silent[0] and silent[1] <= k / RATE_HZ < silent[2]:
+                continue
             writer.append(spec.name, Frame(k, t_ns, t_ns, 0, _spot(spec.shape, where)))
         if arm:
             pose = Pose(np.array([0.3 + 0.3 * where[0], 0.3 * where[1] - 0.15, 0.2]), np.array([0.0, 1.0, 0.0, 0.0]))

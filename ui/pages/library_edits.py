@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from ui import words
+from ui.widgets.take_list import Choice
 from workbench.core.types import Outcome
 from workbench.services.library import Library, PurgeReport, TakeView
 
@@ -18,7 +19,7 @@ _MANY = 30  # from here on it is said that something is being done
 
 
 class LibraryEdits:
-    """Answers the commands that change takes; works on what is chosen on screen at that moment. Window's thread."""
+    """Answers the commands that change takes. Works on what is chosen on screen at that moment. Window's thread."""
 
     def __init__(self, page: LibraryPage) -> None:
         self._page = page
@@ -51,16 +52,17 @@ class LibraryEdits:
 
     def _change(self, work: Callable[[Library, list[str]], object], said: str) -> None:
         """``said`` with the number of takes in place of ``{n}``."""
-        ids = self._page.table.chosen_ids()
-        self._do(ids, lambda library: work(library, ids), lambda _none: said.format(n=words.count(len(ids), "take")))
+        choice = self._page.table.choice()
+        count = words.count(choice.count, "take")
+        self._do(choice.count, lambda library: work(library, choice.ids()), lambda _none: said.format(n=count))
 
-    def _do(self, ids: list[str], work: Callable[[Library], T], said: Callable[[T], str]) -> None:
+    def _do(self, takes: int, work: Callable[[Library], T], said: Callable[[T], str]) -> None:
         """In the background; then say what happened, "" for nothing to say."""
         page, library = self._page, self._page.desk.library
-        if library is None or not ids:
+        if library is None or not takes:
             return
-        if len(ids) >= _MANY:
-            page.notice.busy(f"Changing {words.count(len(ids), 'take')}")
+        if takes >= _MANY:
+            page.notice.busy(f"Changing {words.count(takes, 'take')}")
 
         def done(result: T) -> None:
             page.notice.clear_busy()
@@ -82,8 +84,9 @@ class LibraryEdits:
         )
 
     def _untag(self) -> None:
-        tags = {tag for record in map(self._page.table.record, self._page.table.chosen_ids()) if record
-                for tag in record.tags}  # fmt: skip
+        table = self._page.table
+        records = map(table.record, table.choice().ids(_MANY))
+        tags = sorted({tag for record in records if record is not None for tag in record.tags})
         self._ask_name(
             "Take off the tag",
             lambda library: tags or library.counts_by("tag", trashed=None),
@@ -139,7 +142,7 @@ class LibraryEdits:
             return library.trim(record_id, *_marks(library, view, at_s, start=start)).used_s
 
         side = "from here on" if start else "up to here"
-        self._do([record_id], work, lambda used_s: f"Used {side}: {words.duration(used_s)}")
+        self._do(1, work, lambda used_s: f"Used {side}: {words.duration(used_s)}")
 
     def _unmark(self) -> None:
         self._change(lambda library, ids: library.untrim(ids[0]), "All of the take is used")
@@ -151,7 +154,7 @@ class LibraryEdits:
         at_s, record_id = self._page.viewer.time_s, view.record.id
         self._page.notice.busy(f"Copying the take in two parts, cut at {words.clock_time(at_s)}")
         self._do(
-            [record_id],
+            1,
             lambda library: library.split(record_id, at_s),
             lambda halves: f"Two takes of one: {halves[0][:8]} and {halves[1][:8]}; Ctrl+Z makes them one again",
         )
@@ -161,35 +164,34 @@ class LibraryEdits:
         if view is not None:
             record_id = view.record.id
             self._page.table.setFocus()
-            self._do([record_id], lambda library: library.note(record_id, text), lambda _none: "Note saved")
+            self._do(1, lambda library: library.note(record_id, text), lambda _none: "Note saved")
 
     # trash and undo -------------------------------------------------------------------------------------------------
 
     def _trash(self) -> None:
-        page, ids = self._page, self._page.table.chosen_ids()
+        page, choice = self._page, self._page.table.choice()
+        count = words.count(choice.count, "take")
 
         def said(pinned: dict[str, list[str]]) -> str:
-            count = words.count(len(ids), "take")
             if not pinned:
                 return f"{count} in the trash; Ctrl+Z undoes it"
             needed = sorted({name for names in pinned.values() for name in names})
             page.notice.warn(
-                f"{count} in the trash, though something needs {'it' if len(ids) == 1 else len(pinned)}: "
-                f"{', '.join(needed[:3])}",
+                f"{count} in the trash; {len(pinned)} of them needed by {', '.join(needed[:3])}",
                 "Ctrl+Z brings them back; what is needed is not removed for good",
             )
             return ""
 
-        self._do(ids, lambda library: library.trash(ids), said)
+        self._do(choice.count, lambda library: library.trash(choice.ids()), said)
 
     def _purge(self) -> None:
-        ids = self._page.table.chosen_ids()
-        question = f"Remove {words.count(len(ids), 'take')} for good? This is the one thing that cannot be undone."
-        self._page.ask_line.ask_really(question, lambda: self._purge_now(ids))
+        choice = self._page.table.choice()
+        question = f"Remove {words.count(choice.count, 'take')} for good? This is the one thing that cannot be undone."
+        self._page.ask_line.ask_really(question, lambda: self._purge_now(choice))
 
-    def _purge_now(self, ids: list[str]) -> None:
+    def _purge_now(self, choice: Choice) -> None:
         self._page.notice.busy("Removing from the disk")
-        self._do(ids, lambda library: library.purge(ids, confirm=True), self._purged)
+        self._do(choice.count, lambda library: library.purge(choice.ids(), confirm=True), self._purged)
 
     def _purged(self, report: PurgeReport) -> str:
         gone = f"{words.count(len(report.ids), 'take')} removed for good, {words.size(report.freed_bytes)} free again"
@@ -203,7 +205,7 @@ class LibraryEdits:
         return ""
 
     def _again(self, work: Callable[[Library], str | None], nothing: str) -> None:
-        self._do(["the last one"], lambda library: work(library) or nothing, lambda said: said)
+        self._do(1, lambda library: work(library) or nothing, lambda said: said)
 
 
 def _marks(library: Library, view: TakeView, at_s: float, *, start: bool) -> tuple[float | None, float | None]:

@@ -58,6 +58,7 @@ class PagedModel(RowsModel[R]):
         super().__init__(theme, columns, key, tip)
         self._listing = Listing()
         self._known: dict[str, R] = {}
+        self._looks: dict[str, list[tuple[str, str, float | None]]] = {}
         self._missing = missing
 
     @property
@@ -73,6 +74,7 @@ class PagedModel(RowsModel[R]):
     def show(self, listing: Listing, same: bool, records: Iterable[R]) -> None:
         """Show another list (or the ``same`` one with fresh records). Only records handed in here stay known."""
         fresh = {self._key(record): record for record in records}
+        self._looks.clear()
         if same:
             self._listing, self._known = listing, fresh
             if listing.ids:
@@ -87,14 +89,18 @@ class PagedModel(RowsModel[R]):
         rows = []
         for record in records:
             key = self._key(record)
-            self._known.pop(key, None)
+            self._forget(key)
             self._known[key] = record
             rows.append(self._listing.row(key))
         for key in list(self._known)[: max(0, len(self._known) - MOST_RECORDS)]:
-            del self._known[key]
+            self._forget(key)
         shown = [row for row in rows if row >= 0]
         if shown:
             self.dataChanged.emit(self.index(min(shown), 0), self.index(max(shown), len(self.columns) - 1))
+
+    def _forget(self, key: str) -> None:
+        self._known.pop(key, None)
+        self._looks.pop(key, None)
 
     def record(self, row: int) -> R | None:
         """The record of a row, None while it is on its way."""
@@ -107,6 +113,18 @@ class PagedModel(RowsModel[R]):
     def rowCount(self, parent: QModelIndex = _NOWHERE) -> int:  # noqa: N802
         """One row per id."""
         return 0 if parent.isValid() else len(self._listing.ids)
+
+    def look(self, row: int, place: int) -> tuple[str, str, float | None]:
+        """As of the record, made once; or dots and a request for it."""
+        key = self._listing.ids[row]
+        looks = self._looks.get(key)
+        if looks is None:
+            record = self._known.get(key)
+            if record is None:
+                self._missing()
+                return _ON_ITS_WAY if place == 0 else "", "", None
+            looks = self._looks[key] = [self.look_of(record, column) for column in range(len(self.columns))]
+        return looks[place]
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """As of the record, or dots and a request for it."""

@@ -11,17 +11,21 @@ from PyQt6.QtGui import QColor, QPainter
 from PyQt6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
+    QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTableView,
     QWidget,
 )
 
+from ui.style import chosen_colour
 from ui.theme import Theme, base_font
 
 R = TypeVar("R")
 _NOWHERE = QModelIndex()
-SHARE_ROLE = Qt.ItemDataRole.UserRole + 1
+_PADDING_PX = 9
+_WIDE_PX = 9.5
+_LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,16 @@ class RowsModel(QAbstractTableModel, Generic[R]):
         """Words, colour, progress and tool tip of one cell."""
         return self.cell(self._records[index.row()], index.column(), role)
 
+    def look(self, row: int, place: int) -> tuple[str, str, float | None]:
+        """Words, name of a colour ("" for the usual one) and share of one cell, for painting."""
+        return self.look_of(self._records[row], place)
+
+    def look_of(self, record: R, place: int) -> tuple[str, str, float | None]:
+        """As ``look``, of a record."""
+        column = self.columns[place]
+        colour = column.colour(record) if column.colour is not None else ""
+        return column.text(record), colour, column.share(record) if column.share is not None else None
+
     def cell(self, record: R, place: int, role: int) -> Any:
         """What one column says of a record."""
         column = self.columns[place]
@@ -106,8 +120,6 @@ class RowsModel(QAbstractTableModel, Generic[R]):
         if role == Qt.ItemDataRole.ForegroundRole and column.colour is not None:
             name = column.colour(record)
             return QColor(getattr(self._theme.colours, name)) if name else None
-        if role == SHARE_ROLE and column.share is not None:
-            return column.share(record)
         if role == Qt.ItemDataRole.ToolTipRole:
             return self._tip(record)
         return None
@@ -121,7 +133,7 @@ class RowsTable(QTableView):
         self._rows = model
         self.setModel(model)
         self.setAccessibleName(name)
-        self.setItemDelegate(_ShareDelegate(theme, self))
+        self.setItemDelegate(_CellDelegate(model, theme, self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         modes = QAbstractItemView.SelectionMode
         self.setSelectionMode(modes.ExtendedSelection if many else modes.SingleSelection)
@@ -183,6 +195,11 @@ class RowsTable(QTableView):
         if selection is not None:
             selection.selectionChanged.connect(lambda *_: handler())
 
+    def selectAll(self) -> None:  # noqa: N802
+        """As one range; Qt's own way asks the model about every cell."""
+        if self.selectionMode() is QAbstractItemView.SelectionMode.ExtendedSelection:
+            self.choose(range(self._rows.rowCount()))
+
     def keyboardSearch(self, _search: str | None) -> None:  # noqa: N802
         """Nothing: letters are commands here."""
 
@@ -190,6 +207,8 @@ class RowsTable(QTableView):
 def stretches(rows: Sequence[int]) -> list[tuple[int, int]]:
     """Sorted rows as (first, last) of each unbroken stretch."""
     found: list[tuple[int, int]] = []
+    if isinstance(rows, range):
+        return [(rows.start, rows.stop - 1)] if rows else []
     for row in rows:
         if found and row == found[-1][1] + 1:
             found[-1] = (found[-1][0], row)
@@ -198,20 +217,36 @@ def stretches(rows: Sequence[int]) -> list[tuple[int, int]]:
     return found
 
 
-class _ShareDelegate(QStyledItemDelegate):
-    """Paints a progress bar behind the words of cells that have a share."""
+class _CellDelegate(QStyledItemDelegate):
+    """Paints words, and a progress bar behind those of cells that have a share.
 
-    def __init__(self, theme: Theme, parent: QWidget) -> None:
+    Words are drawn here and not by the style, which takes ten times as long with a style sheet in force: a page of rows
+    must be painted well within a frame.
+    """
+
+    def __init__(self, rows: RowsModel[Any], theme: Theme, parent: QWidget) -> None:
         super().__init__(parent)
+        self._rows = rows
         self._theme = theme
 
     def paint(self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex) -> None:
-        """A bar for progress, the style's own cell for everything else."""
-        share = index.data(SHARE_ROLE)
-        if painter is None or share is None:
-            super().paint(painter, option, index)
+        """Ground, bar, words."""
+        if painter is None:
             return
-        super().paint(painter, option, QModelIndex())
+        colours = self._theme.colours
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.fillRect(option.rect, QColor(chosen_colour(colours)))
+        text, colour, share = self._rows.look(index.row(), index.column())
+        if share is not None:
+            self._paint_share(painter, option, share, text)
+        elif text:
+            box = option.rect.adjusted(_PADDING_PX, 0, -4, 0)
+            painter.setPen(QColor(getattr(colours, colour or "text")))
+            if len(text) * _WIDE_PX > box.width():  # only what may be too long is measured
+                text = option.fontMetrics.elidedText(text, Qt.TextElideMode.ElideRight, box.width())
+            painter.drawText(box, _LEFT, text)
+
+    def _paint_share(self, painter: QPainter, option: QStyleOptionViewItem, share: float, text: str) -> None:
         colours = self._theme.colours
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -219,7 +254,7 @@ class _ShareDelegate(QStyledItemDelegate):
         painter.setPen(QColor(colours.line))
         painter.setBrush(QColor(colours.raised))
         painter.drawRoundedRect(box, 5, 5)
-        done = QRect(box.left(), box.top(), round(box.width() * min(1.0, max(0.0, float(share)))), box.height())
+        done = QRect(box.left(), box.top(), round(box.width() * min(1.0, max(0.0, share))), box.height())
         if done.width() > 8:
             painter.setBrush(QColor(colours.accent))
             painter.setPen(Qt.PenStyle.NoPen)
@@ -228,5 +263,5 @@ class _ShareDelegate(QStyledItemDelegate):
         for part, ink in ((box, colours.text), (done, colours.on_accent)):
             painter.setClipRect(part)
             painter.setPen(QColor(ink))
-            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, str(index.data() or ""))
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
         painter.restore()

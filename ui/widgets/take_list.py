@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.services.library import Library, TakeFilter
 
 _LANE = "shelf"
+_MOST_KEPT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,23 @@ class _Found:
     listing: Listing
     same: bool
     records: tuple[ShelvedTake, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Takes that were chosen at one moment. A hundred thousand of them are written out where there is time for it."""
+
+    listed: tuple[str, ...]
+    ranges: tuple[tuple[int, int], ...]
+
+    @property
+    def count(self) -> int:
+        return sum(last - first + 1 for first, last in self.ranges)
+
+    def ids(self, most: int | None = None) -> list[str]:
+        """In the order of the list; the first ``most`` if given."""
+        parts = (self.listed[first : last + 1] for first, last in self.ranges)
+        return list(itertools.islice(itertools.chain.from_iterable(parts), most))
 
 
 class TakeList(RowsTable):
@@ -91,10 +110,9 @@ class TakeList(RowsTable):
             self.scrollTo(self.model_.index(row, 0), QAbstractItemView.ScrollHint.EnsureVisible)
         return row >= 0
 
-    def chosen_ids(self) -> list[str]:
-        """Ids of the chosen takes, as they stand on screen."""
-        ids = self.model_.listing.ids
-        return [ids[row] for row in self.chosen()]
+    def choice(self) -> Choice:
+        """The chosen takes, as they stand on screen now."""
+        return Choice(self.model_.listing.ids, tuple(sorted(self._ranges())))
 
     def first_chosen(self) -> str:
         """The id of the first chosen take, "" if there is none."""
@@ -110,7 +128,7 @@ class TakeList(RowsTable):
     def _found(self, found: _Found) -> None:
         self._searching = False
         self._lost.clear()
-        kept, row = set(self.chosen_ids()), self._chosen_row()
+        kept, row = self.choice().ids(_MOST_KEPT), self._chosen_row()
         self.model_.show(found.listing, found.same, found.records)
         self.changed()
         if not found.same:
@@ -119,8 +137,8 @@ class TakeList(RowsTable):
             self.open_take(self._open_next)
         self._search_again()
 
-    def _choose_again(self, kept: set[str], row: int) -> None:
-        """The same takes; where they are gone, the one that has moved into their place."""
+    def _choose_again(self, kept: list[str], row: int) -> None:
+        """The same takes (the first few hundred); where they are gone, the one that has moved into their place."""
         rows = sorted(found for found in map(self.model_.row_of, kept) if found >= 0)
         count = self.model_.rowCount()
         self.choose(rows or ([min(max(row, 0), count - 1)] if count else []))
