@@ -18,7 +18,6 @@ from workbench.core.files import write_atomic
 from workbench.services.calibration_shelf import Shelf
 from workbench.services.settings import Settings
 from workbench.services.station_core import StationCore
-from workbench.services.unattended import running_station
 
 Picture = NDArray[np.uint8]
 _POSE_RAD = 0.03  # a camera at the wrist can only be compared where the arm stood for the reference
@@ -128,6 +127,8 @@ def check_station(home: Path, settings: Settings, *, remember: bool, only: str |
     names = [camera.name for camera in settings.cameras if only in (None, camera.name)]
     if not names:
         raise WorkbenchError(f"this station has no camera '{only}'", "Look at station.toml")
+    from workbench.services.unattended import running_station  # noqa: PLC0415  (which stands on this module)
+
     with running_station(home, settings) as station:
         time.sleep(0.5)  # the first exposures of a camera are not its best
         return check_running(station, remember=remember, only=only)
@@ -147,15 +148,15 @@ def check_running(station: StationCore, *, remember: bool, only: str | None = No
             pictures[camera.name] = frame.data
     state = station.latest("observation.state")
     joints = state.data[:-8].astype(float) if state is not None else np.zeros(0)
-    on_arm = frozenset(name for name in pictures if _on_arm(settings, name))
+    moving = frozenset(name for name in pictures if on_arm(settings, name))
     if remember:
         watch = CameraWatch(home)
         for name, picture in pictures.items():
-            watch.remember(name, picture, joints if name in on_arm else None)
-    return check_pictures(home, pictures, joints, on_arm)
+            watch.remember(name, picture, joints if name in moving else None)
+    return check_pictures(home, pictures, joints, moving)
 
 
-def _on_arm(settings: Settings, name: str) -> bool:
+def on_arm(settings: Settings, name: str) -> bool:
     """By its name, or by what it shows on the simulated station."""
     camera = next(camera for camera in settings.cameras if camera.name == name)
     return "wrist" in name or camera.options.get("camera") == "wrist"

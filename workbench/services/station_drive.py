@@ -13,12 +13,16 @@ from workbench.core.events import Failed, TakeJudged, TrialScored
 from workbench.core.files import new_id
 from workbench.core.ring import Ring
 from workbench.core.types import EpisodeKind, Outcome
+from workbench.services.anomalies import Anomalies
 from workbench.services.attempt import Attempt, Policy
+from workbench.services.camera_watch import on_arm
 from workbench.services.capture import ring_path
 from workbench.services.ending import DONE, Ending
 from workbench.services.remote_policy import REMOTE_MAIN, child_values, is_remote
 from workbench.services.station_core import StationCore
 from workbench.services.station_parts import chunk_steps
+
+_LOOK_S = 0.3
 
 
 class DrivingStation(StationCore):
@@ -176,11 +180,15 @@ class DrivingStation(StationCore):
 
     def _supervise(self) -> None:
         """During a drive: ask the simulated station for success; seal the take when the drive is over."""
-        ending = Ending()
+        ending, anomalies = Ending(), self._anomalies()
+        looked_s = 0.0
         while not (why := self._drive_is_over(ending)):
+            if time.monotonic() - looked_s > _LOOK_S:
+                self._look_for_hints(anomalies)
+                looked_s = time.monotonic()
             if self._closing.wait(0.1):
                 return
-        self._over = True
+        self._over, self._hints = True, ()
         with contextlib.suppress(WorkbenchError):  # a policy that has died is said by the watch; the take is sealed
             self._child("policy").call("pause")
         with contextlib.suppress(WorkbenchError):  # an arm that has ended has let go of its devices
@@ -188,6 +196,22 @@ class DrivingStation(StationCore):
         recorder = self._recorder()
         if recorder.episode_id:
             self._keep_attempt(why, recorder.episode_id, ending.faulted)
+
+    def _anomalies(self) -> Anomalies:
+        names = tuple(camera.name for camera in self.settings.cameras)
+        moving = frozenset(name for name in names if on_arm(self.settings, name))
+        return Anomalies(self.home.path, self.latest, names, moving)
+
+    def _look_for_hints(self, anomalies: Anomalies) -> None:
+        """Show what looks unusual, and keep with the take when it began to."""
+        unusual: dict[str, Any] = {}
+        with contextlib.suppress(WorkbenchError):  # a policy that has gone is said elsewhere
+            unusual = self._child("policy").call("stats", timeout_s=5).get("unusual", {})
+        now_ns = time.monotonic_ns()
+        hints = anomalies.look(now_ns, unusual)
+        self._hints = tuple(words for _, words in hints)
+        if self._attempt is not None:
+            self._attempt.hint(hints, now_ns)
 
     def _keep_attempt(self, why: str, episode_id: str, faulted: bool) -> None:
         """Seal the attempt's take with all that is known about it; score it if it says something about the policy."""
