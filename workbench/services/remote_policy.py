@@ -66,11 +66,11 @@ def with_server(settings: Settings, url: str, token: str = "") -> Settings:
 
 
 def fail_with(driver: Driver, think: Callable[[], None], broken: list[str]) -> None:
-    """Lockstep: a server that fails makes the arm hold, as a withdrawal does in real time; ``broken`` gets the reason."""
+    """Lockstep: a server that fails makes the arm hold, as a withdrawal does in real time; ``broken`` gets why."""
     try:
         think()
     except WorkbenchError as error:
-        broken.append(error.what)
+        broken.append(str(error))
         driver.fail(error.what)
 
 
