@@ -188,7 +188,7 @@ def _one_arm(
         if not _moves(targets):
             raise _UnusableError("arms that never move")
         state = normalize.state_vector(pose)
-        usable = fresh_T & whole & _imitable(episode, grid)
+        usable = fresh_T & whole & _imitable(episode, grid) & (grid < _told_otherwise_ns(manifest))
         if not usable.any():
             raise _UnusableError("takes without a usable row")
     return Take(
@@ -305,6 +305,16 @@ def _imitable(episode: Episode, grid: Times) -> NDArray[np.bool_]:
     index = np.maximum(np.searchsorted(times, grid + TOLERANCE_NS, side="right") - 1, 0)
     codes = episode.vectors(_AUTHORITY)[:, 0][index]
     return np.asarray(codes == Authority.OPERATOR.code, dtype=np.bool_)
+
+
+def _told_otherwise_ns(manifest: Manifest) -> int:
+    """When the policy was told to do something else than the take's instruction says, else the end of time."""
+    asked = manifest.extra.get("instructions")
+    for entry in asked if isinstance(asked, list) else ():
+        if isinstance(entry, dict) and entry.get("instruction") != manifest.instruction:
+            at = entry.get("t_ns")
+            return at if isinstance(at, int) else 0
+    return int(np.iinfo(np.int64).max)
 
 
 def _moves(targets_T8: NDArray[np.float64]) -> bool:

@@ -37,6 +37,7 @@ class Attempt:
         self._notes: list[dict[str, Any]] = []
         self._hints: list[dict[str, Any]] = []
         self._shown: frozenset[str] = frozenset()
+        self._corrected_s = 0.0
         self.ask(task, instruction, t_ns)
 
     def ask(self, task: str, instruction: str, t_ns: int) -> None:
@@ -57,10 +58,20 @@ class Attempt:
             self._hints += [{"t_ns": t_ns, "kind": kind, "words": now[kind]} for kind in now if kind not in self._shown]
             self._shown = frozenset(now)
 
+    def corrected(self, seconds: float) -> None:
+        """A person has just moved the arm for so long."""
+        with self._lock:
+            self._corrected_s += seconds
+
     def extra(self) -> dict[str, Any]:
         """For the take's manifest."""
         with self._lock:
-            found = {"instructions": list(self._asked), "notes_at": list(self._notes), "hints": list(self._hints)}
+            found: dict[str, Any] = {
+                "instructions": list(self._asked),
+                "notes_at": list(self._notes),
+                "hints": list(self._hints),
+            }
+            found["corrected_s"] = round(self._corrected_s, 2)
         return {name: value for name, value in found.items() if value}
 
     def words(self) -> str:

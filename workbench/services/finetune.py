@@ -19,7 +19,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.types import EpisodeKind, Outcome
 from workbench.services.evaluation import Rate
 from workbench.services.jobs import Jobs
-from workbench.services.library import Library
+from workbench.services.library import EpisodeRecord, Library
 
 KNOWLEDGE_MATCHING: Mapping[str, Any] = MappingProxyType(
     {
@@ -55,6 +55,47 @@ class Material:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A take that the parent has not seen and that it could learn from.
+
+    Attributes:
+        why: ``demonstration``, ``correction`` (somebody took over from a policy) or ``success`` (of a policy, alone).
+        corrected_s: for how long a person moved the arm in the middle of a policy's attempt.
+        chosen: taken unless a person says otherwise; a policy's own successes teach it little that it does not know.
+    """
+
+    episode_id: str
+    task: str
+    why: str
+    corrected_s: float
+    chosen: bool
+
+
+def candidates(home: Path, base: str | None = None) -> tuple[Candidate, ...]:
+    """Everything new since a model was trained, oldest first: demonstrations, corrected attempts, successes."""
+    root = Home.open(home)
+    parent = read_record(root, base) if base else newest(root, "rf")
+    seen = {episode_id for episode_id, _ in parent.data}
+    with Library(home) as library:
+        records = sorted(library.episodes(), key=lambda record: record.id)
+    found = (_candidate(record) for record in records if record.id not in seen)
+    return tuple(candidate for candidate in found if candidate is not None)
+
+
+def _candidate(record: EpisodeRecord) -> Candidate | None:
+    if record.kind == EpisodeKind.TELEOP and record.outcome != Outcome.FAILURE:
+        return Candidate(record.id, record.task, "demonstration", 0.0, chosen=True)
+    if record.kind != EpisodeKind.ROLLOUT or "replay_of" in record.extra:
+        return None
+    corrected_s = record.extra.get("corrected_s")
+    if isinstance(corrected_s, int | float) and corrected_s > 0:
+        return Candidate(record.id, record.task, "correction", float(corrected_s), chosen=True)
+    if record.outcome == Outcome.SUCCESS:
+        return Candidate(record.id, record.task, "success", 0.0, chosen=False)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """What fine-tuning did to one task: success before and after.
 
@@ -83,7 +124,7 @@ class Receipt:
 
 
 def gather(home: Path, base: str | None = None, episodes: Sequence[str] | None = None) -> Material:
-    """Choose and check what to learn from: the given takes, else all usable ones the parent has not seen.
+    """Choose and check what to learn from: the given takes, else all chosen ``candidates``.
 
     Raises WorkbenchError if there is no CLAP-RF model, an unknown take, or nothing new.
     """
@@ -95,8 +136,7 @@ def gather(home: Path, base: str | None = None, episodes: Sequence[str] | None =
     with Library(home) as library:
         records = {record.id: record for record in library.episodes()}
         named = tuple(library.find(episode_id).id for episode_id in episodes or ())
-    usable = [r for r in records.values() if r.kind == EpisodeKind.TELEOP and r.outcome != Outcome.FAILURE]
-    chosen = named or tuple(sorted(record.id for record in usable if record.id not in seen))
+    chosen = named or tuple(found.episode_id for found in candidates(home, parent.id) if found.chosen)
     if not chosen:
         raise WorkbenchError(
             f"there is no new demonstration since the model {parent.id}", "Record some, or name takes with --episodes"

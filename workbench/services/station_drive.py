@@ -29,6 +29,7 @@ class DrivingStation(StationCore):
     """A station whose arm may be driven by a policy under a person's eyes."""
 
     _judgement: Outcome | None = None
+    _correcting_s = 0.0
 
     def load_policy(self, model_id: str, head: str = "rf", token: str = "") -> None:
         """Start the policy process for a model, or for the server at an address; it warms up while the arm waits."""
@@ -197,6 +198,12 @@ class DrivingStation(StationCore):
         if recorder.episode_id:
             self._keep_attempt(why, recorder.episode_id, ending.faulted)
 
+    def _count_correction(self, state: str) -> None:
+        now_s = time.monotonic()
+        if self._attempt is not None and state == "correcting" and self._correcting_s:
+            self._attempt.corrected(now_s - self._correcting_s)
+        self._correcting_s = now_s if state == "correcting" else 0.0
+
     def _anomalies(self) -> Anomalies:
         names = tuple(camera.name for camera in self.settings.cameras)
         moving = frozenset(name for name in names if on_arm(self.settings, name))
@@ -264,7 +271,9 @@ class DrivingStation(StationCore):
             if self.settings.simulated and self._simulation().succeeded(self._task):
                 self._success = True
                 self._child("arm").call("hold", reason=DONE)
-            return ending.look(self._child("arm").call("status"), bool(self._success), time.monotonic())
+            driver = self._child("arm").call("status")
+            self._count_correction(driver.state)
+            return ending.look(driver, bool(self._success), time.monotonic())
         except WorkbenchError as error:
             ending.faulted = True
             return error.what
