@@ -46,13 +46,13 @@ def equal(first: np.ndarray, second: np.ndarray) -> bool:
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=8).filter(lambda key: "__" not in key), VALUES, max_size=5))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_every_message_comes_back_as_it_was(value: dict[str, Any]) -> None:
     assert same(unpack(pack(value)), value)
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_random_bytes_are_refused_or_plain(data: bytes) -> None:
     try:
         value = unpack(data)
