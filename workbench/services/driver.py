@@ -59,9 +59,7 @@ class Driver:
         self.beat = self._watch.beat
         self._machine: StateMachine[DriverState] = StateMachine("driver", DRIVER, DriverState.PARKED)
         self._lock = threading.RLock()
-        self._at_arm = (
-            threading.Lock()
-        )  # who talks to the arm: the tick, or somebody who brings it back or lets it rest
+        self._at_arm = threading.Lock()  # who talks to the arm: the tick, or who brings it back or lets it rest
         self._kinematics = arm.kinematics()
         self._log = TickLog(rings, self._kinematics)
         self._playback = playback.within(limits)
