@@ -95,6 +95,10 @@ def _can_drive(s: Situation) -> bool:
     return s.running and free and s.driver in ("parked", "ready", "holding") and s.has_model and s.has_task
 
 
+def _attempting(s: Situation) -> bool:
+    return s.running and s.recorder == "recording" and s.driver in ("driving", "holding", "correcting")
+
+
 def _labelable(s: Situation) -> bool:
     return s.takes > 0 and not s.trash
 
@@ -203,6 +207,16 @@ COMMANDS: tuple[Command, ...] = (
             lambda s: s.running and s.driver == "stopped", role="warn"),
     Command("drive.reset", "Set the table again", ("Ctrl+R",), "drive", "Put the simulated objects back, elsewhere",
             lambda s: s.running and s.simulated and s.driver not in ("driving", "correcting") and s.has_task),
+    Command("drive.success", "It worked", ("Right",), "drive", "End the attempt: success", _attempting, "good"),
+    Command("drive.failure", "It failed", ("Down",), "drive", "End the attempt: failure", _attempting, "bad"),
+    Command("drive.note", "Note", ("N",), "drive", "Keep the words below with this moment of the attempt", _attempting),
+    Command("drive.change", "Change task", ("T",), "drive", "Do the chosen task from now on", _attempting),
+    Command("drive.save_last", "Save the last 30 s", ("Ctrl+S",), "drive",
+            "Nobody recorded it: make a take of what has just happened",
+            lambda s: s.running and s.recorder == "idle" and s.has_task),
+    Command("drive.series", "Trial series", ("Ctrl+Return",), "drive",
+            "Both models on the same scenes, in an order drawn by lot, without telling which one drives",
+            lambda s: s.running and s.has_model and s.has_task and s.driver != "stopped", checkable=True),
     Command("station.look", "Look again", ("Ctrl+L",), "station", "Search devices and check what could spoil a take",
             lambda s: not s.looking and _at_rest(s), role="primary"),
     Command("station.moved", "Have cameras moved?", ("Ctrl+M",), "station",

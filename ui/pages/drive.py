@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from PyQt6.QtGui import QHideEvent, QShowEvent
-from PyQt6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout
+from PyQt6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QVBoxLayout
 
 from ui import words
 from ui.actions import Situation
 from ui.desk import Desk
+from ui.pages.drive_series import SeriesPanel
+from ui.pages.drive_tables import Limit, Trial, limit_rows, limits_model, trials_model
 from ui.pages.page import Page, card, chooser, fill_chooser, label, row, side_panel
 from ui.records import ModelEntry
 from ui.widgets.badge import StateBadge
 from ui.widgets.button import CommandButton
-from ui.widgets.rows import Column, RowsModel, RowsTable
+from ui.widgets.rows import RowsModel, RowsTable
 from ui.widgets.steer import SteerPad
 from ui.widgets.wall import LiveWall
 from workbench.core.errors import WorkbenchError
-from workbench.core.events import Failed, TrialScored
+from workbench.core.events import Failed, SeriesChanged, TrialScored
+from workbench.core.types import Outcome
 from workbench.services.driver import DriverStatus
 from workbench.services.station import Station, StationStatus
 
 BELOW_PX = 186
 _HEADS = (("Smooth (CLAP-RF)", "rf"), ("Token by token (CLAP-NTP)", "ntp"))
-_UNITS = {"_rad_s2": "rad/s²", "_rad_s": "rad/s", "_m_s": "m/s", "_rad": "rad", "_m": "m", "_s": "s"}
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One finished attempt of this session."""
-
-    number: int
-    task: str
-    success: bool
-    episode_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """One limit in words."""
-
-    name: str
-    value: str
 
 
 class DrivePage(Page):
@@ -63,13 +47,19 @@ class DrivePage(Page):
         self.guard = label("", wrap=True)
         self.figures: dict[str, QLabel] = {name: label("–") for name in ("Thinking", "Plan's age", "Tick late (p99)")}
         self.pad = SteerPad(desk.theme, self._keys, gripper_key="g")
-        self.trials: RowsModel[Trial] = _trials_model(desk)
-        self.limits: RowsModel[Limit] = _limits_model(desk)
+        self.trials: RowsModel[Trial] = trials_model(desk)
+        self.limits: RowsModel[Limit] = limits_model(desk)
         self.score = label("none yet", "dim")
+        self.series = SeriesPanel(desk)
+        self.hints = label("", wrap=True)
+        self.words = QLineEdit()
+        self.words.setPlaceholderText("Words for a note")
+        self.words.setAccessibleName("Words for a note")
         self._driver = ""
         self._build()
         self._bind()
         self.listeners.on(TrialScored, self._scored)
+        self.listeners.on(SeriesChanged, self.series.changed)
         self.listeners.on(Failed, lambda event: self.notice.error(WorkbenchError(event.message, "")))
 
     # layout ---------------------------------------------------------------------------------------------------------
@@ -88,7 +78,7 @@ class DrivePage(Page):
         left.addLayout(below)
         line.addLayout(left, 1)
         column = QVBoxLayout()
-        for widget in (self.badge, self._choose_card(), self._command_card(), self._pad_card()):
+        for widget in (self.badge, self._choose_card(), self._command_card(), self._pad_card(), self.series):
             column.addWidget(widget)
         column.addStretch(1)
         right = QVBoxLayout()
@@ -120,6 +110,9 @@ class DrivePage(Page):
         column.addLayout(
             row(CommandButton(actions, "drive.park"), CommandButton(actions, "drive.correct", words="Take over"))
         )
+        column.addLayout(row(CommandButton(actions, "drive.success"), CommandButton(actions, "drive.failure")))
+        column.addLayout(row(self.words, CommandButton(actions, "drive.note")))
+        column.addLayout(row(CommandButton(actions, "drive.change"), CommandButton(actions, "drive.save_last")))
         self._reset = CommandButton(actions, "drive.reset")
         self._clear = CommandButton(actions, "drive.clear", tall="true")
         column.addWidget(self._reset)
@@ -141,6 +134,7 @@ class DrivePage(Page):
             grid.addWidget(value, place, 1)
         column.addLayout(grid)
         column.addWidget(self.guard)
+        column.addWidget(self.hints)
         column.addStretch(1)
         frame.setFixedHeight(BELOW_PX)
         return frame
@@ -175,6 +169,12 @@ class DrivePage(Page):
         bind("drive.correct", self._take_over)
         bind("drive.clear", lambda: self.order(lambda station: station.clear_stop()))
         bind("drive.reset", self._reset_scene)
+        bind("drive.success", lambda: self.order(lambda station: station.judge(Outcome.SUCCESS)))
+        bind("drive.failure", lambda: self.order(lambda station: station.judge(Outcome.FAILURE)))
+        bind("drive.note", self._note)
+        bind("drive.change", self._change_task)
+        bind("drive.save_last", self._save_last)
+        bind("drive.series", self._series)
         self._clear.hide()
         self._pad_frame.hide()
 
@@ -189,6 +189,27 @@ class DrivePage(Page):
             station.drive(task)
 
         self.order(work, busy="Loading the model; the arm waits until it is ready")
+
+    def _note(self) -> None:
+        text = self.words.text().strip() or "look here"
+        self.words.clear()
+        self.setFocus()
+        self.order(lambda station: station.note(text))
+
+    def _change_task(self) -> None:
+        task = self.tasks.currentData()
+        self.order(lambda station: station.change_task(task))
+
+    def _save_last(self) -> None:
+        task = self.tasks.currentData()
+        self.order(lambda station: station.save_last(task), busy="Saving what has just happened")
+
+    def _series(self) -> None:
+        model, task, head = self.models.currentData(), self.tasks.currentData(), self.heads.currentData()
+        if self.desk.actions["drive.series"].isChecked():
+            self.order(lambda station: self.series.begin(station, model, head, task), busy="Planning the trials")
+        else:
+            self.order(lambda _station: self.series.end())
 
     def _park(self) -> None:
         self._leave_steering()
@@ -240,9 +261,9 @@ class DrivePage(Page):
     def _show_models(self, models: tuple[ModelEntry, ...]) -> None:
         drivers = sorted((m for m in models if m.stage == "rf"), key=lambda m: (m.promoted, m.created_at), reverse=True)
         star = {True: "★ ", False: ""}
-        fill_chooser(
-            self.models, [(f"{star[m.promoted]}{words.when(m.created_at)} · {m.id[:8]}", m.id) for m in drivers]
-        )
+        named = [(f"{star[m.promoted]}{words.when(m.created_at)} · {m.id[:8]}", m.id) for m in drivers]
+        fill_chooser(self.models, named)
+        self.series.show_models(named)
         self._no_model.setVisible(not drivers)
 
     def _scored(self, event: TrialScored) -> None:
@@ -256,7 +277,9 @@ class DrivePage(Page):
         driver = status.driver
         detail = driver.reason[:1].upper() + driver.reason[1:]
         self.badge.show_state(words.driver_state(driver.state), "", detail)
-        self.authority.setText(words.authority(driver.authority))
+        ready = driver.watching and driver.state in ("driving", "holding")
+        hand = f" · the {driver.watching} takes over" if ready else ""
+        self.authority.setText(words.authority(driver.authority) + hand)
         self.wall.show_status(status.cameras)
         self._show_figures(driver)
         self._clear.setVisible(driver.state == "stopped")
@@ -275,6 +298,8 @@ class DrivePage(Page):
         limited = [str(reason).replace("_", " ") for reason in driver.guard_reasons]
         reasons = ", ".join(reason for reason in limited if reason != "no command")
         self.guard.setText(f"▲ Guard: {reasons}" if reasons else "✔ Guard: nothing to limit")
+        self.hints.setText("\n".join(f"▲ {hint}" for hint in driver.hints))
+        self.hints.setVisible(bool(driver.hints))
 
     def situation(self, base: Situation) -> Situation:
         """A model and a task must be chosen."""
@@ -294,43 +319,3 @@ class DrivePage(Page):
             self._leave_steering()
             self.order(lambda station: station.hold(), lane="urgent")
         super().hideEvent(event)
-
-
-def limit_rows(limits: dict[str, object]) -> tuple[Limit, ...]:
-    """The guard's limits as a person reads them; per-joint lists shrink to their range."""
-    rows = []
-    for name, value in limits.items():
-        unit = next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), "")
-        bare = next((name.removesuffix(suffix) for suffix in _UNITS if name.endswith(suffix)), name)
-        rows.append(Limit(bare.replace("_", " "), f"{_limit_words(value)} {unit}".strip()))
-    return tuple(rows) or (Limit("This station has no limits", "the arm stays parked"),)
-
-
-def _limit_words(value: object) -> str:
-    if not isinstance(value, list | tuple):
-        return words.figure(value)
-    numbers = [float(number) for number in value]
-    if len(numbers) == 3:
-        return ", ".join(words.figure(round(number, 3)) for number in numbers)
-    low, high = words.figure(round(min(numbers), 3)), words.figure(round(max(numbers), 3))
-    return low if low == high else f"{low} … {high}"
-
-
-def _limits_model(desk: Desk) -> RowsModel[Limit]:
-    columns: tuple[Column[Limit], ...] = (
-        Column("Limit", lambda limit: limit.name, 0, lambda _limit: "dim"),
-        Column("Value", lambda limit: limit.value, 140),
-    )
-    return RowsModel(desk.theme, columns, lambda limit: limit.name, lambda limit: f"{limit.name}: {limit.value}")
-
-
-def _trials_model(desk: Desk) -> RowsModel[Trial]:
-    def outcome(trial: Trial) -> words.StateWords:
-        return words.outcome("success" if trial.success else "failure")
-
-    columns: tuple[Column[Trial], ...] = (
-        Column("No.", lambda t: f"{t.number}", 34, lambda _t: "dim"),
-        Column("Task", lambda t: words.task(t.task)),
-        Column("Outcome", lambda t: f"{outcome(t).symbol} {outcome(t).word}", 86, lambda t: outcome(t).colour),
-    )
-    return RowsModel(desk.theme, columns, lambda t: t.episode_id, lambda t: t.episode_id)

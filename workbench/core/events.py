@@ -55,6 +55,16 @@ class TrialScored:
 
 
 @dataclass(frozen=True, slots=True)
+class SeriesChanged:
+    """A trial of a series begins, or the series is over; ``label`` is the name that a person may know."""
+
+    series_id: str
+    label: str
+    words: str
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class JobProgressed:
     run_id: str
     stage: str

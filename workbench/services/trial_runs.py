@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from storage.episode import Episode
-from workbench.core.events import TakeSealed, TrialScored
+from workbench.core.errors import WorkbenchError
+from workbench.core.events import SeriesChanged, TakeSealed, TrialScored
 from workbench.core.types import Outcome
 from workbench.services.evaluation import remember
 from workbench.services.lockstep import LockstepJob, LockstepSession, LockstepSettings
@@ -100,3 +102,40 @@ class StationTrials:
                 self._station.end_drive("nobody judged it", counts=False)
             else:
                 self._station.judge(outcome)
+
+
+class SeriesRun:
+    """A series that goes on in a thread of its own while the window stays free; every trial is told on the bus."""
+
+    def __init__(self, station: Station, series: Series, most_s: float = 40.0) -> None:
+        self.series = series
+        self._station, self._ended = station, threading.Event()
+        patience_s = most_s if station.settings.simulated else 24 * 3600.0  # a real station waits for a person's word
+        self._trials = StationTrials(station, lambda _trial: None, patience_s, self._ended.is_set)
+        self._thread = threading.Thread(target=self._run, name="trial-series", daemon=True)
+
+    def start(self) -> None:
+        """Begin, or go on."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """End the trial in progress, which then does not count; the series can be taken up again."""
+        self._ended.set()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        said = ""
+        try:
+            run(self.series, self._attempt)
+            said = self.series.stopped_by()
+        except (WorkbenchError, InterruptedError) as error:
+            said = str(error)
+        self._station.bus.publish(SeriesChanged(self.series.plan.id, "", said or "stopped", over=True))
+
+    def _attempt(self, trial: Trial) -> Result:
+        if self._ended.is_set():
+            raise InterruptedError("stopped; it can be taken up again")
+        words = f"trial {len(self.series.results) + 1}: {trial.label}"
+        self._station.bus.publish(SeriesChanged(self.series.plan.id, trial.label, words))
+        return self._trials.attempt(trial)

@@ -1,0 +1,86 @@
+"""The tables of the drive page: attempts, the guard's limits, and a trial series with its intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ui import words
+from ui.desk import Desk
+from ui.widgets.rows import Column, RowsModel
+from workbench.services.trials import Line
+
+_UNITS = {"_rad_s2": "rad/s²", "_rad_s": "rad/s", "_m_s": "m/s", "_rad": "rad", "_m": "m", "_s": "s"}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One finished attempt of this session."""
+
+    number: int
+    task: str
+    success: bool
+    episode_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit in words."""
+
+    name: str
+    value: str
+
+
+def limit_rows(limits: dict[str, object]) -> tuple[Limit, ...]:
+    """The guard's limits as a person reads them; per-joint lists shrink to their range."""
+    rows = []
+    for name, value in limits.items():
+        unit = next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), "")
+        bare = next((name.removesuffix(suffix) for suffix in _UNITS if name.endswith(suffix)), name)
+        rows.append(Limit(bare.replace("_", " "), f"{_limit_words(value)} {unit}".strip()))
+    return tuple(rows) or (Limit("This station has no limits", "the arm stays parked"),)
+
+
+def _limit_words(value: object) -> str:
+    if not isinstance(value, list | tuple):
+        return words.figure(value)
+    numbers = [float(number) for number in value]
+    if len(numbers) == 3:
+        return ", ".join(words.figure(round(number, 3)) for number in numbers)
+    low, high = words.figure(round(min(numbers), 3)), words.figure(round(max(numbers), 3))
+    return low if low == high else f"{low} … {high}"
+
+
+def limits_model(desk: Desk) -> RowsModel[Limit]:
+    columns: tuple[Column[Limit], ...] = (
+        Column("Limit", lambda limit: limit.name, 0, lambda _limit: "dim"),
+        Column("Value", lambda limit: limit.value, 140),
+    )
+    return RowsModel(desk.theme, columns, lambda limit: limit.name, lambda limit: f"{limit.name}: {limit.value}")
+
+
+def trials_model(desk: Desk) -> RowsModel[Trial]:
+    def outcome(trial: Trial) -> words.StateWords:
+        return words.outcome("success" if trial.success else "failure")
+
+    columns: tuple[Column[Trial], ...] = (
+        Column("No.", lambda t: f"{t.number}", 34, lambda _t: "dim"),
+        Column("Task", lambda t: words.task(t.task)),
+        Column("Outcome", lambda t: f"{outcome(t).symbol} {outcome(t).word}", 86, lambda t: outcome(t).colour),
+    )
+    return RowsModel(desk.theme, columns, lambda t: t.episode_id, lambda t: t.episode_id)
+
+
+def series_model(desk: Desk) -> RowsModel[Line]:
+    """One row per policy and task of a trial series."""
+
+    def rate(line: Line) -> str:
+        low, high = line.rate.interval
+        return f"{100 * line.rate.success:.0f} %  ({100 * low:.0f} to {100 * high:.0f})" if line.rate.n else "–"
+
+    columns: tuple[Column[Line], ...] = (
+        Column("Policy", lambda line: f"{line.label} {line.model_id[:8]}".strip(), 120),
+        Column("n", lambda line: f"{line.rate.n}", 34, lambda _line: "dim"),
+        Column("Success, 95 %", rate),
+        Column("Time", lambda line: f"{line.seconds:.1f} s" if line.seconds else "–", 56, lambda _line: "dim"),
+    )
+    return RowsModel(desk.theme, columns, lambda line: f"{line.label} {line.task}", lambda line: line.task)
