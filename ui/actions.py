@@ -151,7 +151,8 @@ COMMANDS: tuple[Command, ...] = (
             lambda s: s.recorder != "recording", checkable=True),
     Command("record.robot", "The robot", ("Ctrl+J",), "record", "Takes of the robot, steered by an operator",
             lambda s: s.recorder != "recording", checkable=True),
-    Command("library.play", "Play", ("Space",), "library", "Play or pause", lambda s: s.open_take, checkable=True),
+    Command("library.play", "Play", ("Space",), "library", "Play or pause",
+            lambda s: s.open_take and s.asking != "really", checkable=True),  # where Space answers the question
     Command("library.back", "One picture back", (",",), "library", "Step back", lambda s: s.open_take),
     Command("library.forward", "One picture on", (".",), "library", "Step forward", lambda s: s.open_take),
     Command("library.details", "Details", ("D",), "library", "Quality in sentences, marks, models; or the signals",

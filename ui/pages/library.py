@@ -20,7 +20,7 @@ from ui.widgets.take_details import TakeDetails, summary
 from ui.widgets.take_filters import Choices, TakeFilters
 from ui.widgets.take_list import TakeList
 from ui.widgets.viewer import TakeViewer
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.core.events import LibraryChanged, TakeSealed
 from workbench.services.library import TakeView
 from workbench.services.take_facts import TakeFacts, take_facts
@@ -47,7 +47,7 @@ class LibraryPage(Page):
         self.search, self.kind, self.task = self.filters.search, self.filters.kind, self.filters.task
         self.viewer = TakeViewer(desk.bridge, desk.theme, self.notice.error)
         self.details = TakeDetails(desk.theme)
-        self.ask_line = AskLine(desk.actions, "library.agree", "library.leave", self._asked)
+        self.ask_line = AskLine(desk.actions, "library.agree", "library.leave", self._enable, self._answered)
         self.note = QLineEdit()
         self.title = label("", "title")
         self.facts_line = label("", "dim", wrap=True)
@@ -262,9 +262,12 @@ class LibraryPage(Page):
                 self.viewer.show_still(facts.still)
                 self._describe()
 
-        self.desk.bridge.run_in_background(
-            lambda: take_facts(library, episode_id), come, lambda _gone: None, lane="shelf"
-        )
+        self.desk.bridge.run_in_background(lambda: take_facts(library, episode_id), come, self._no_facts, lane="shelf")
+
+    def _no_facts(self, error: WorkbenchError) -> None:
+        """A take that was removed meanwhile has none; the list is about to say so."""
+        if not isinstance(error, NotFoundError):
+            self.notice.error(error)
 
     def _opened_take(self, view: TakeView) -> None:
         if view.record.id == self._open[0]:
@@ -341,8 +344,13 @@ class LibraryPage(Page):
         else:
             self.notice.done("The take is bit for bit what was recorded")
 
-    def _asked(self) -> None:
-        """A question is gone: the keys are the table's again."""
+    def _enable(self) -> None:
+        """At once, not with the next tick: a button that is not enabled cannot get the focus."""
+        self.desk.actions.refresh(self.situation(self.desk.actions.situation))
+
+    def _answered(self) -> None:
+        """The question is gone: the keys are the table's again."""
+        self._enable()
         self.table.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def situation(self, base: Situation) -> Situation:

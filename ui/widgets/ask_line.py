@@ -16,11 +16,15 @@ class AskLine(QStackedWidget):
 
     Args:
         agree, back: the commands that answer a question of yes or no.
+        asked: called when a question has appeared, so that the commands that answer it can be enabled.
         done: called when the question is gone, answered or not.
     """
 
-    def __init__(self, actions: Actions, agree: str, back: str, done: Callable[[], None]) -> None:
+    def __init__(
+        self, actions: Actions, agree: str, back: str, asked: Callable[[], None], done: Callable[[], None]
+    ) -> None:
         super().__init__()
+        self._asked = asked
         self._done = done
         self._answer: Callable[[str], None] | None = None
         self._agreed: Callable[[], None] | None = None
@@ -90,6 +94,7 @@ class AskLine(QStackedWidget):
     def _show(self, place: int) -> None:
         self.setCurrentIndex(place)
         self.show()
+        self._asked()
 
 
 def _row(*widgets: QWidget) -> QWidget:

@@ -195,6 +195,10 @@ class RowsTable(QTableView):
         if selection is not None:
             selection.selectionChanged.connect(lambda *_: handler())
 
+    def selectRow(self, row: int) -> None:  # noqa: N802
+        """This row and no other; Qt's own way would take it off while somebody holds Ctrl."""
+        self.choose([row])
+
     def selectAll(self) -> None:  # noqa: N802
         """As one range; Qt's own way asks the model about every cell."""
         if self.selectionMode() is QAbstractItemView.SelectionMode.ExtendedSelection:
