@@ -9,13 +9,18 @@ import pytest
 from PyQt6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
+from storage.episode import Episode
 from tests.ui.conftest import WAIT_MS
 from tests.ui.material import TASK, train_driver, write_take
 from tests.ui.test_window import click, driver, press
 from ui.pages.drive import DrivePage
 from ui.pages.drive_tables import limit_rows
 from ui.window import Window
+from workbench.core.events import TrialScored
 from workbench.core.types import EpisodeKind
+from workbench.services.finetune import candidates
+from workbench.services.trial_runs import SeriesRun
+from workbench.services.trials import Entrant, Series
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +100,69 @@ def test_stop_works_on_every_page(open_window: Callable[..., Window], qtbot: QtB
         window.go("drive")
         click(qtbot, window, "drive.clear")
         qtbot.waitUntil(lambda: driver(window) == "parked", timeout=WAIT_MS)
+
+
+def test_a_key_corrects_a_person_judges_and_all_of_it_is_in_the_take(
+    open_window: Callable[..., Window], qtbot: QtBot, trained_home: Path
+) -> None:
+    window = open_window(trained_home)
+    window.go("drive")
+    page, station = window.pages["drive"], window.desk.station
+    assert isinstance(page, DrivePage) and station is not None
+    page.tasks.setCurrentIndex(page.tasks.findData(TASK))
+    takes: list[TrialScored] = []
+    station.bus.subscribe(TrialScored, takes.append)
+    click(qtbot, window, "drive.start")
+    qtbot.waitUntil(lambda: driver(window) == "driving", timeout=2 * WAIT_MS)
+    qtbot.waitUntil(lambda: station.status().driver.watching == "keyboard", timeout=WAIT_MS)
+    station.set_keys(frozenset({"a"}))
+    qtbot.waitUntil(lambda: driver(window) == "correcting", timeout=WAIT_MS)
+    qtbot.wait(600)
+    station.set_keys(frozenset())
+    qtbot.waitUntil(lambda: driver(window) == "holding", timeout=WAIT_MS)
+    other = next(name for name, _ in window.desk.tasks() if name != TASK)
+    page.tasks.setCurrentIndex(page.tasks.findData(other))
+    click(qtbot, window, "drive.change")
+    page.words.setText("the gripper slipped")
+    click(qtbot, window, "drive.note")
+    qtbot.waitUntil(lambda: station.status().driver.task == other, timeout=WAIT_MS)
+    press(qtbot, window, Qt.Key.Key_Right, "drive.success")
+    qtbot.waitUntil(lambda: len(takes) == 1, timeout=WAIT_MS)
+    assert takes[0].success and takes[0].model_id and takes[0].seconds > 0.5
+    with Episode.open(station.home, takes[0].episode_id) as episode:
+        manifest = episode.manifest
+        codes = set(episode.vectors("authority")[:, 0].tolist())
+        epochs = episode.vectors("policy.tick")[:, list(manifest.streams["policy.tick"].axes).index("epoch")]
+    assert codes == {0.0, 1.0, 2.0} and epochs[-1] > epochs[0]
+    assert manifest.outcome == "success" and manifest.notes == "the gripper slipped"
+    extra = manifest.extra
+    assert [entry["task"] for entry in extra["instructions"]] == [TASK, other]
+    assert extra["corrected_s"] > 0.2 and extra["trial"]["success"] and "said a person" in extra["ended_by"]
+    found = {c.episode_id: c.why for c in candidates(trained_home)}
+    assert found[takes[0].episode_id] == "correction"
+    qtbot.waitUntil(lambda: station.status().recorder.state == "idle", timeout=WAIT_MS)
+    qtbot.wait(1200)
+    before = len(list(station.home.episodes.glob("*.zarr")))
+    click(qtbot, window, "drive.save_last")
+    qtbot.waitUntil(lambda: len(list(station.home.episodes.glob("*.zarr"))) == before + 1, timeout=WAIT_MS)
+
+
+def test_a_blind_series_runs_by_itself_and_names_models_in_the_end(
+    open_window: Callable[..., Window], qtbot: QtBot, trained_home: Path
+) -> None:
+    window = open_window(trained_home)
+    window.go("drive")
+    page, station = window.pages["drive"], window.desk.station
+    assert isinstance(page, DrivePage) and station is not None
+    page.tasks.setCurrentIndex(page.tasks.findData(TASK))
+    qtbot.waitUntil(lambda: page.models.count() > 0, timeout=WAIT_MS)
+    model = page.models.currentData()
+    series = Series.create(station.home, (Entrant(model), Entrant(model, "ntp")), [TASK], 1, blind=True, seed=1)
+    page.series.run = SeriesRun(station, series, most_s=1.5)
+    page.series.run.start()
+    qtbot.waitUntil(lambda: page.series.lines.rowCount() == 2, timeout=WAIT_MS)
+    assert station.status().driver.model_id == "" and not any(line.model_id for line in page.series.lines.records)
+    qtbot.waitUntil(lambda: not page.series.running, timeout=2 * WAIT_MS)
+    assert {line.rate.n for line in page.series.lines.records} == {1}
+    assert all(line.model_id == model for line in page.series.lines.records)
+    assert "all trials are done" in page.series.words.text()
