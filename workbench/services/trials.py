@@ -333,7 +333,7 @@ def run(series: Series, attempt: Callable[[Trial], Result], again: int = 3) -> N
         if broken > again:
             raise WorkbenchError(
                 f"trial {trial.number + 1} could not be carried out ({result.message})",
-                f"Put it right and go on: rollout --resume {series.plan.id[:8]}",
+                f"Put it right and go on: rollout --series {series.plan.id[:8]}",
             )
 
 
