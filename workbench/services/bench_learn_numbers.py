@@ -36,8 +36,11 @@ def interval(sums_SUK: Array, figure: Figure, draws: int = DRAWS, seed: int = 0)
 
     Windows of one take are alike and all seeds look at the same takes, so takes are what varies, the same for every
     seed (Owen 2007, "The pigeonhole bootstrap"). One seed tells nothing about seeds: then only takes are drawn.
+    One take tells nothing at all: NaN.
     """
     seeds, takes, _ = sums_SUK.shape
+    if takes < 2:
+        return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     of_seed = rng.multinomial(seeds, np.full(seeds, 1.0 / seeds), size=draws)
     of_take = rng.multinomial(takes, np.full(takes, 1.0 / takes), size=draws)
@@ -87,6 +90,7 @@ def alignment_entry(
     """One arm's line: pooled over seeds, intervals over takes and seeds; ``against_clap`` if a reference is given."""
     found = stack([each["retrieval"] for each in measured])
     entry: dict[str, Any] = {"seeds": len(measured), "seconds": round(seconds, 1), "n": int(found[..., 2].sum())}
+    entry["takes"] = found.shape[1]
     total = found.sum(axis=(0, 1))
     for name, column in (("retrieval_top1", 0), ("retrieval_top5", 1)):
         figure = share(column, 2)
