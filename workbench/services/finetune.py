@@ -15,11 +15,12 @@ from typing import Any
 
 from models.registry import ModelRecord, newest, read_record
 from storage.layout import Home
+from storage.records import EpisodeRecord
 from workbench.core.errors import WorkbenchError
 from workbench.core.types import EpisodeKind, Outcome
 from workbench.services.evaluation import Rate
 from workbench.services.jobs import Jobs
-from workbench.services.library import EpisodeRecord, Library
+from workbench.services.library import Library
 
 KNOWLEDGE_MATCHING: Mapping[str, Any] = MappingProxyType(
     {
