@@ -23,6 +23,7 @@ from PyQt6.QtWidgets import QApplication
 from ui.pages.drive import DrivePage
 from ui.pages.library import LibraryPage
 from ui.pages.record import RecordPage
+from ui.pages.station import StationPage
 from ui.pages.train import TrainPage
 from ui.theme import Theme, ThemeChoice
 from ui.window import PAGES as WINDOW_PAGES
@@ -33,7 +34,7 @@ from workbench.services.jobs import Jobs
 from workbench.services.settings import CameraSettings, Settings, load_settings
 from workbench.services.station import Station
 
-PAGES = ("record", "library", "train", "drive")
+PAGES = ("record", "library", "station", "train", "drive")
 PLAYED = (
     ("red_cube_to_white_plate", "record.robot"),
     ("blue_cylinder_to_pink_mat", "record.human"),
@@ -76,7 +77,11 @@ class Shoot:
         self.window.show()
         self.window.start()
         self.until(
-            lambda: self.window.desk.running and self.window.desk.jobs is not None and len(self.window.pages) == len(WINDOW_PAGES)
+            lambda: (
+                self.window.desk.running
+                and self.window.desk.jobs is not None
+                and len(self.window.pages) == len(WINDOW_PAGES)
+            )
         )
         for page in PAGES:
             if page in only:
@@ -118,6 +123,17 @@ class Shoot:
         self.until(lambda: page.viewer.shown_row == page.viewer.timeline.value())
         QTest.qWait(300)
         self.shoot("library")
+
+    def station(self) -> None:
+        self.window.go("station")
+        page = self.window.pages["station"]
+        assert isinstance(page, StationPage)
+        self.press("station.look")
+        self.until(lambda: page.badge.state.word != "Looking" and len(page.cameras.records) > 0)
+        self.press("station.moved")
+        self.until(lambda: all(row.look is not None for row in page.cameras.records))
+        QTest.qWait(700)
+        self.shoot("station")
 
     def train(self) -> None:
         self.window.go("train")
