@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,14 +52,18 @@ def chain(small_set: Set) -> Chain:
     return Chain(**bases)
 
 
-def _tell(small_set: Set) -> None:
-    """Write down what the hands of the synthetic clips really did."""
+@pytest.fixture
+def told(small_set: Set) -> Iterator[None]:
+    """What the hands of the synthetic clips really did, for one test only: the takes are shared with other tests."""
     for number, episode_id in enumerate(small_set.human):
         story = make_story(100 + number)
         with Episode.open(small_set.home, episode_id) as episode:
             times = episode.times("observation.images.front")[1]
         poses = np.concatenate([story.path, np.tile([1.0, 0, 0, 0], (len(times), 1)), story.gripper[:, None]], axis=1)
         write_truth(small_set.home, episode_id, times, poses)
+    yield
+    for episode_id in small_set.human:
+        (small_set.home.evaluation / f"{episode_id}.npz").unlink()
 
 
 # alignment ----------------------------------------------------------------------------------------------------------
@@ -226,8 +231,7 @@ def test_the_usual_recipe_has_the_usual_groups(small_set: Set, chain: Chain) -> 
 # measuring ----------------------------------------------------------------------------------------------------------
 
 
-def test_sums_by_take_make_the_figures_of_the_scorer(small_set: Set, chain: Chain) -> None:
-    _tell(small_set)
+def test_sums_by_take_make_the_figures_of_the_scorer(small_set: Set, chain: Chain, told: None) -> None:
     found = controls.measure_alignment(small_set.home, chain.vd_vae, small_set.human, gallery=24)
     scored = score_human(small_set.home, chain.vd_vae, small_set.human)
     sums = np.array(list(found["human"].values()))
@@ -252,8 +256,7 @@ def test_ranks_merge_ties_and_count_equals_against_the_model() -> None:
     assert cosines.shape == (4, 3) and ranks.tolist() == [0, 0, 1, 1]
 
 
-def test_an_oracle_labels_clips_by_what_the_hand_did(small_set: Set, chain: Chain) -> None:
-    _tell(small_set)
+def test_an_oracle_labels_clips_by_what_the_hand_did(small_set: Set, chain: Chain, told: None) -> None:
     model = load_vd_vae(small_set.home, chain.vd_vae)
     takes = load_takes(small_set.home, small_set.ids, model.encoder, ("front", "wrist"), model.recipe.step_s)
     windows = Windows(takes, model.recipe.horizon, scalers=model.act.scalers)
@@ -266,9 +269,9 @@ def test_an_oracle_labels_clips_by_what_the_hand_did(small_set: Set, chain: Chai
     true = torch.from_numpy(model.act.scaler.normalise(clips.true_WH7))
     assert torch.equal(after[human], model.act.net.encode(true)[1]) and bool((confidence[human] == 1).all())
     assert torch.equal(after[~human], before[~human])
-    told = model.act.scaler.invert(model.act.net.decode(after[human]).numpy())[:, -1, :3]
+    decoded = model.act.scaler.invert(model.act.net.decode(after[human]).numpy())[:, -1, :3]
     assert (
-        judge.r2(told, clips.true_WH7[:, -1, :3])
+        judge.r2(decoded, clips.true_WH7[:, -1, :3])
         > 0.3 + score_human(small_set.home, chain.vd_vae, small_set.human)["human_r2"]
     )
     labels = read_labels(small_set.home, "f" * 32, next(take for take in takes if take.is_human))
