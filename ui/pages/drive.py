@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from PyQt6.QtGui import QHideEvent, QShowEvent
-from PyQt6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QVBoxLayout
+from PyQt6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QLineEdit, QTabWidget, QVBoxLayout
 
 from ui import words
 from ui.actions import Situation
@@ -73,12 +73,16 @@ class DrivePage(Page):
         below = QHBoxLayout()
         below.setSpacing(10)
         below.addWidget(self._now_card(), 5)
-        below.addWidget(self._table_card("Limits of the guard", self.limits), 7)
-        below.addWidget(self._table_card("Attempts", self.trials, self.score), 5)
+        tables = QTabWidget()
+        tables.setFixedHeight(BELOW_PX)
+        tables.addTab(self._table_card("Attempts", self.trials, self.score), "Attempts")
+        tables.addTab(self.series, "Compare models")
+        tables.addTab(self._table_card("Limits of the guard", self.limits), "Limits")
+        below.addWidget(tables, 12)
         left.addLayout(below)
         line.addLayout(left, 1)
         column = QVBoxLayout()
-        for widget in (self.badge, self._choose_card(), self._command_card(), self._pad_card(), self.series):
+        for widget in (self.badge, self._choose_card(), self._command_card(), self._pad_card()):
             column.addWidget(widget)
         column.addStretch(1)
         right = QVBoxLayout()
@@ -95,6 +99,7 @@ class DrivePage(Page):
         for place, (name, combo) in enumerate((("Model", self.models), ("Task", self.tasks), ("Head", self.heads))):
             grid.addWidget(label(name, "heading"), place, 0)
             grid.addWidget(combo, place, 1)
+        grid.addWidget(CommandButton(self.desk.actions, "drive.change"), 3, 1)
         column.addLayout(grid)
         self._no_model = label("▲ No model can drive yet. Train the stages up to CLAP-RF first (Ctrl+3).", wrap=True)
         column.addWidget(self._no_model)
@@ -112,7 +117,7 @@ class DrivePage(Page):
         )
         column.addLayout(row(CommandButton(actions, "drive.success"), CommandButton(actions, "drive.failure")))
         column.addLayout(row(self.words, CommandButton(actions, "drive.note")))
-        column.addLayout(row(CommandButton(actions, "drive.change"), CommandButton(actions, "drive.save_last")))
+        column.addWidget(CommandButton(actions, "drive.save_last"))
         self._reset = CommandButton(actions, "drive.reset")
         self._clear = CommandButton(actions, "drive.clear", tall="true")
         column.addWidget(self._reset)
@@ -141,7 +146,6 @@ class DrivePage(Page):
 
     def _table_card(self, name: str, model: RowsModel[Any], beside: QLabel | None = None) -> QFrame:
         frame, column = card(padding=8, spacing=4)
-        frame.setFixedHeight(BELOW_PX)
         head = row(label(name, "heading"))
         head.addStretch(1)
         if beside is not None:

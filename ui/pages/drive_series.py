@@ -35,12 +35,14 @@ class SeriesPanel(QWidget):
 
     def _card(self) -> QFrame:
         frame, column = card(padding=8, spacing=4)
-        column.addLayout(row(label("Against", "heading"), self.other, self.count))
-        column.addWidget(CommandButton(self.desk.actions, "drive.series"))
+        self.other.setMinimumWidth(60)
+        column.addLayout(
+            row(self.other, self.count, CommandButton(self.desk.actions, "drive.series", words="Trial series"))
+        )
         column.addWidget(self.words)
         self.table = RowsTable(self.lines, self.desk.theme, "Trial series")
-        self.table.setMinimumHeight(92)
-        column.addWidget(self.table)
+        column.addWidget(self.table, 1)
+        column.addStretch()
         self.table.hide()
         return frame
 
