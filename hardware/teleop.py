@@ -12,8 +12,9 @@ class Teleop(Protocol):
     """Turns an operator's hand into small end-effector moves, or joint targets. Read by the control loop once per tick.
 
     A device may also have ``done`` (True once it has finished by itself), ``set_keys`` (keys held in the window),
-    ``stays_open`` (True if it can be taken up again later without being opened anew), ``words`` (what to do now, or why nothing moves) and ``take_marks`` (the judgements of a take that the operator has
-    given since the last call: "success", "failure"). ``words_of`` and ``marks_of`` read them of any device.
+    ``stays_open`` (True if it can be taken up again later without being opened anew), ``words`` (what to do now, or
+    why nothing moves) and ``take_marks`` (the judgements of a take that the operator has given since the last call:
+    "success", "failure"). ``words_of`` and ``marks_of`` read them of any device.
     """
 
     def open(self) -> None:

@@ -1,4 +1,4 @@
-"""The process that holds a model and serves it to other computers. The host starts it as ``models.policy_server:main``."""
+"""The process that holds a model and serves it to other computers, started as ``models.policy_server:main``."""
 
 from __future__ import annotations
 

@@ -92,6 +92,7 @@ WRITTEN_AT_RUN_TIME = {
     "quarantine/",
     "archiving/",
     "trash/originals/",
+    "exports/bench_learn.json",
     "rows/t_host_ns",
     "rows/index",
     "rows/age_ns",

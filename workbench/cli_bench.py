@@ -82,8 +82,9 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         count, views = (12, 1) if options.quick else (options.count, options.cameras)
         return bench_codecs(count, views, options.pictures, options.seed)
     if options.action == "read":
-        size = (options.takes, options.seconds, options.samples, options.pictures, options.home, options.catalogue)
-        return bench_read(*((3, 3.0, 60, *size[3:5], 2000) if options.quick else size), options.seed)
+        takes, length, samples = (3, 3.0, 60) if options.quick else (options.takes, options.seconds, options.samples)
+        catalogue = 2000 if options.quick else options.catalogue
+        return bench_read(takes, length, samples, options.pictures, options.home, catalogue, options.seed)
     if options.action == "control":
         return benches.bench_control(options.seconds, options.home, options.model)
     if options.action == "train":
