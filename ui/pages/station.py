@@ -260,11 +260,12 @@ class StationPage(Page):
         def work_done(looks: list[Look]) -> None:
             self._looks = {look.camera: look for look in looks}
             self._show_cameras()
+            fresh = remember or all(look.new for look in looks)
             moved = [look.camera for look in looks if look.comparison.verdict == "moved"]
             if moved:
                 self.notice.warn(f"moved: {', '.join(moved)}", "Put the camera back, or calibrate again and remember")
             else:
-                self.notice.done("The present pictures are the references" if remember else "No camera has moved")
+                self.notice.done("The present pictures are the references" if fresh else "No camera has moved")
 
         self.order(
             lambda station: check_running(station, remember=remember), work_done, lane=_LANE, busy="Comparing pictures"

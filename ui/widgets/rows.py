@@ -25,6 +25,7 @@ R = TypeVar("R")
 _NOWHERE = QModelIndex()
 _PADDING_PX = 9
 _WIDE_PX = 9.5
+_MOST_SHORT = 2000
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 
 
@@ -232,6 +233,7 @@ class _CellDelegate(QStyledItemDelegate):
         super().__init__(parent)
         self._rows = rows
         self._theme = theme
+        self._short: dict[tuple[str, int], str] = {}
 
     def paint(self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex) -> None:
         """Ground, bar, words."""
@@ -247,8 +249,18 @@ class _CellDelegate(QStyledItemDelegate):
             box = option.rect.adjusted(_PADDING_PX, 0, -4, 0)
             painter.setPen(QColor(getattr(colours, colour or "text")))
             if len(text) * _WIDE_PX > box.width():  # only what may be too long is measured
-                text = option.fontMetrics.elidedText(text, Qt.TextElideMode.ElideRight, box.width())
+                text = self._shortened(option, text, box.width())
             painter.drawText(box, _LEFT, text)
+
+    def _shortened(self, option: QStyleOptionViewItem, text: str, width: int) -> str:
+        """Measured once: most cells of a column say what others say too."""
+        short = self._short.get((text, width))
+        if short is None:
+            if len(self._short) > _MOST_SHORT:
+                self._short.clear()
+            short = option.fontMetrics.elidedText(text, Qt.TextElideMode.ElideRight, width)
+            self._short[text, width] = short
+        return short
 
     def _paint_share(self, painter: QPainter, option: QStyleOptionViewItem, share: float, text: str) -> None:
         colours = self._theme.colours

@@ -58,13 +58,13 @@ def finding_sentence(finding: Finding) -> str:
 def cameras_model(theme: Theme) -> RowsModel[CameraRow]:
     """Health of the cameras."""
     columns: tuple[Column[CameraRow], ...] = (
-        Column("Camera", lambda row: row.status.name, 82),
-        Column("State", lambda row: _sign(words.camera_state(row.status.state)), 86,
+        Column("Camera", lambda row: row.status.name, 72),
+        Column("State", lambda row: _sign(words.camera_state(row.status.state)), 78,
                lambda row: words.camera_state(row.status.state).colour),
-        Column("Rate", _rate, 116, lambda row: "warn" if is_slow(row) else ""),
-        Column("Lost", lambda row: str(row.status.drops), 52, lambda row: "warn" if row.status.drops else ""),
-        Column("Clock", lambda row: row.status.clock_domain or "–", 84),
-        Column("USB", lambda row: (row.status.info.usb if row.status.info else "") or "–", 50),
+        Column("Rate", _rate, 112, lambda row: "warn" if is_slow(row) else ""),
+        Column("Lost", lambda row: str(row.status.drops), 56, lambda row: "warn" if row.status.drops else ""),
+        Column("Clock", lambda row: row.status.clock_domain or "–", 70),
+        Column("USB", lambda row: (row.status.info.usb if row.status.info else "") or "–", 52),
         Column("Where it stands", _stands, 0, _stands_colour),
     )  # fmt: skip
     return RowsModel(theme, columns, lambda row: row.status.name, camera_sentences)
@@ -111,8 +111,8 @@ def devices_model(theme: Theme) -> RowsModel[DeviceRow]:
     columns: tuple[Column[DeviceRow], ...] = (
         Column("", lambda row: words.device_state(row.device.status).symbol, 34,
                lambda row: words.device_state(row.device.status).colour),
-        Column("Device", lambda row: f"{row.device.title or row.device.kind} {row.device.id}".strip(), 168),
-        Column("As", lambda row: row.group, 68),
+        Column("Device", _device, 176),
+        Column("As", lambda row: row.group, 82),
         Column("", lambda row: f"{words.device_state(row.device.status).word}: {row.device.reason}".rstrip(": ")),
     )  # fmt: skip
     return RowsModel(
@@ -135,6 +135,12 @@ def limits_model(theme: Theme) -> RowsModel[tuple[str, str]]:
         Column("Of the arm", lambda row: row[1]),
     )
     return RowsModel(theme, columns, lambda row: row[0], lambda row: f"{row[0]}: {row[1]}")
+
+
+def _device(row: DeviceRow) -> str:
+    device = row.device
+    title, own = device.title or device.kind, "" if device.id == device.kind else device.id
+    return f"{title} {own}".rstrip()
 
 
 def _rate(row: CameraRow) -> str:

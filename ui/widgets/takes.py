@@ -29,12 +29,12 @@ def take_columns() -> tuple[Column[ShelvedTake], ...]:
         return words.quality(take.flags, take.quality_version is not None)
 
     return (
-        Column("Recorded", lambda take: words.when(take.started_at), 104),
-        Column("By", lambda take: words.kind(take.kind), 68),
+        Column("Recorded", lambda take: words.when(take.started_at), 122),
+        Column("By", lambda take: words.kind(take.kind), 72),
         Column("Task", task_and_tags),
         Column("Outcome", lambda take: _sign(outcome(take)), 92, lambda take: outcome(take).colour),
-        Column("Length", _length, 70),
-        Column("Quality", lambda take: _sign(quality(take)), 142, lambda take: quality(take).colour),
+        Column("Length", _length, 78),
+        Column("Quality", lambda take: _sign(quality(take)), 124, lambda take: quality(take).colour),
     )
 
 

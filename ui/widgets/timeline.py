@@ -132,7 +132,9 @@ class Timeline(QAbstractSlider):
         painter.setFont(number_font(0.85))
         painter.setPen(QColor(colours.dim))
         line = QRect(_SIDE_PX, 24, track.width(), 20)
-        painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, self._position_words())
+        room = line.width() - painter.fontMetrics().horizontalAdvance("  00:00.0")
+        place = painter.fontMetrics().elidedText(self._position_words(), Qt.TextElideMode.ElideRight, room)
+        painter.drawText(line, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, place)
         end = words.clock_time(float(self._times_s[-1])) if len(self._times_s) else ""
         painter.drawText(line, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, end)
 
