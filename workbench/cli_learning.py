@@ -24,6 +24,7 @@ from workbench.services.lockstep import LockstepSettings
 from workbench.services.remote_policy import with_server
 from workbench.services.report import write_run_report
 from workbench.services.settings import Settings, load_settings
+from workbench.services.track_record import track_record
 
 
 def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,8 +157,10 @@ def _models(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
         return {"models": [_described(record) for record in records]}
     if options.action == "show":
         record = find_model(home, options.id)
-        output.table("", ("", ""), list(_described(record).items()))
-        return _described(record)
+        done = track_record(home.path, record.id)
+        output.table("", ("", ""), [*_described(record).items(), ("takes it drove", len(done.rollouts))])
+        output.table("trials", ("task", "success"), [*done.trials.items(), ("all", done.all)])
+        return {**_described(record), **done.to_json()}
     if options.action == "promote":
         record = registry.promote(home, find_model(home, options.id).id)
     else:

@@ -22,6 +22,7 @@ from storage.records import (
     ModelEntry,
     StationEvent,
     TakeUse,
+    TrialRecord,
 )
 from storage.trashing import PurgeReport
 from workbench.core.bus import Bus
@@ -298,6 +299,10 @@ class Library:
     def rollouts_of(self, model_id: str) -> tuple[str, ...]:
         """Ids of the takes that a model drove, newest first."""
         return self._catalog.lineage.rollouts_of(model_id)
+
+    def trials(self, model_id: str) -> tuple[TrialRecord, ...]:
+        """Every trial of a model, oldest first."""
+        return self._catalog.trials(model_id)
 
     def ancestors(self, model_id: str) -> tuple[ModelEntry, ...]:
         """Every model that this one was built on, oldest first."""
