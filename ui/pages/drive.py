@@ -98,8 +98,8 @@ class DrivePage(Page):
         grid.setColumnStretch(1, 1)
         for place, (name, combo) in enumerate((("Model", self.models), ("Task", self.tasks), ("Head", self.heads))):
             grid.addWidget(label(name, "heading"), place, 0)
-            grid.addWidget(combo, place, 1)
-        grid.addWidget(CommandButton(self.desk.actions, "drive.change"), 3, 1)
+            grid.addWidget(combo, place, 1, 1, 1 if combo is self.heads else 2)
+        grid.addWidget(CommandButton(self.desk.actions, "drive.change", words="Change"), 2, 2)
         column.addLayout(grid)
         self._no_model = label("▲ No model can drive yet. Train the stages up to CLAP-RF first (Ctrl+3).", wrap=True)
         column.addWidget(self._no_model)
@@ -117,10 +117,9 @@ class DrivePage(Page):
         )
         column.addLayout(row(CommandButton(actions, "drive.success"), CommandButton(actions, "drive.failure")))
         column.addLayout(row(self.words, CommandButton(actions, "drive.note")))
-        column.addWidget(CommandButton(actions, "drive.save_last"))
-        self._reset = CommandButton(actions, "drive.reset")
+        self._reset = CommandButton(actions, "drive.reset", words="Lay table")
         self._clear = CommandButton(actions, "drive.clear", tall="true")
-        column.addWidget(self._reset)
+        column.addLayout(row(CommandButton(actions, "drive.save_last", words="Save 30 s"), self._reset))
         column.addWidget(self._clear)
         return frame
 
