@@ -14,7 +14,8 @@ TITLES = {
 }
 HEAD = """# Every command and its keys
 
-Keys work inside the window only. Everything can be done without a mouse; what makes no sense now is greyed. Esc stops the arm on every page.
+Keys work inside the window only. Everything can be done without a mouse; what makes no sense now is greyed.
+Esc stops the arm on every page.
 """
 
 
