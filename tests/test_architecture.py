@@ -87,6 +87,7 @@ WRITTEN_AT_RUN_TIME = {
     "trash/",
     "exports/",
     "rows/",
+    "cache/",
     "checkpoint/",
     "/dev/shm",
     "quarantine/",

@@ -95,7 +95,10 @@ class XArmBox:
                     state = (0x40 if self.error else 0) | (0x10 if self.state == 4 else 0)
                 reply = struct.pack(">3HBB", number, protocol, len(answer) + 2, function, state) + answer
                 if not self.muted:
-                    client.sendall(reply)
+                    try:
+                        client.sendall(reply)
+                    except OSError:
+                        return
 
     def _move(self) -> None:
         now = time.monotonic()

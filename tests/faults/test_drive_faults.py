@@ -182,7 +182,7 @@ def test_a_take_is_replayed_through_the_guard_and_may_be_held(rig: Rig, home: Pa
     assert event.ended_by == COMPLETE and event.replay_of == first, event
     assert "approach" in told.phases and "play" in told.phases
     tracking = event.report["tracking"]
-    assert tracking["rmse_rad_without_lag"] < 0.02 and tracking["rmse_rad"] < 0.08, tracking
+    assert tracking["rmse_rad_without_lag"] < 0.04 and tracking["rmse_rad"] < 0.08, tracking
     assert event.report["seconds"] == pytest.approx(plan.motion.duration_s, abs=0.01)
     proof = Proof(home, rig.take())
     assert proof.manifest.extra["replay_of"] == first and proof.manifest.kind == "rollout"

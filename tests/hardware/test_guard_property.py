@@ -74,10 +74,10 @@ def judge(ticks, seed, limits=LIMITS):
     return sent, {reason for row in reasons for reason in row}
 
 
-def test_twenty_thousand_adversarial_commands_break_no_limit():
-    _, seen = judge(12_000, 0)
+def test_eight_thousand_adversarial_commands_break_no_limit():
+    _, seen = judge(5_000, 0)
     assert {"joint speed", "joint acceleration", "workspace", "tool speed", "joint range", "gripper speed"} <= seen
-    sent, seen = judge(8_000, 1, SCENE)
+    sent, seen = judge(3_000, 1, SCENE)
     assert GuardReason.COLLISION.value in seen
     assert clearances(LINKS_M, sent[::7], 0.0, [(THING[0], THING[1], THING[3])]).min() > 0.0
 

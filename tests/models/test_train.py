@@ -174,7 +174,7 @@ def undisturbed(small_set: Set) -> dict[str, Tensor]:
     return _weights(spec, small_set)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_killed_worker_goes_on_to_the_same_weights(
     small_set: Set, undisturbed: dict[str, Tensor], how: signal.Signals
 ) -> None:

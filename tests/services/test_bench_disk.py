@@ -27,6 +27,7 @@ def test_recording_counts_every_picture_and_leaves_nothing_behind(tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_reading_reports_each_way_of_reading(tmp_path: Path) -> None:
     found = bench_read(2, 2.0, 30, None, tmp_path, 500, seed=0)
     assert found["windows"] > 10 and found["takes"] == 2

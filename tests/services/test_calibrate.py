@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 OPTICS = {"width": 640, "height": 480, "fx": 600.0, "fy": 600.0, "cx": 319.5, "cy": 239.5}
 
 
-@pytest.mark.parametrize("camera", ["front", "wrist"])
+@pytest.mark.parametrize("camera", ["front", pytest.param("wrist", marks=pytest.mark.slow)])
 def test_the_simulated_station_calibrates_itself(camera, tmp_path):
     """8 pictures: within 3 mm and 0.3 degrees of the truth, which the calibration never sees."""
     calibration, errors = calibrate_simulated(camera, 8, 0, lambda done, total: None)

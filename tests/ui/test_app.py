@@ -35,7 +35,9 @@ def test_no_screen_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("threads", [True, False], ids=["threads", "processes"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)], ids=["SIGTERM", "SIGINT"]
+)
 def test_a_signal_closes_everything(tmp_path: Path, number: signal.Signals, threads: bool) -> None:
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "MUJOCO_GL": "egl"}
     process = subprocess.Popen(

@@ -147,6 +147,7 @@ def test_a_key_corrects_a_person_judges_and_all_of_it_is_in_the_take(
     qtbot.waitUntil(lambda: len(list(station.home.episodes.glob("*.zarr"))) == before + 1, timeout=WAIT_MS)
 
 
+@pytest.mark.slow
 def test_a_blind_series_runs_by_itself_and_names_models_in_the_end(
     open_window: Callable[..., Window], qtbot: QtBot, trained_home: Path
 ) -> None:

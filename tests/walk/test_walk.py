@@ -85,6 +85,7 @@ def test_the_model_drives_again_from_the_command_line(told: dict[str, Any], home
     assert {"authority", "action.wanted", "action.allowed", "action"} <= set(shown["streams"])
 
 
+@pytest.mark.slow
 def test_inference_is_measured(told: dict[str, Any], home: Path) -> None:
     found = command(home, "bench", "infer", "--quick")
     assert found["latency_ms"]["rf"]["p50"] <= found["latency_ms"]["rf"]["p99"]

@@ -129,9 +129,9 @@ class DrivingStation(StationCore):
             raise StateError("no attempt is in progress", "Label finished takes in the library")
         if note:
             self.note(note)
-        self._success = outcome is Outcome.SUCCESS
         self._judgement = outcome
         self.end_drive(f"{outcome}, said a person")
+        self._success = outcome is Outcome.SUCCESS  # not before: the watching thread would take it for its own finding
 
     def note(self, text: str) -> None:
         """Words about this moment, kept with the take in progress."""
