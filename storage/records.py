@@ -11,10 +11,11 @@ from typing import Any
 from storage import marks
 from storage.manifest import Manifest
 from storage.marks import Trim
+from storage.quality_thresholds import Thresholds
 from storage.tables import TrialRow
 from workbench.core.types import EpisodeKind, Outcome
 
-_RATE_SHARE = 0.95
+_RATE_SHARE = Thresholds().slow_ratio  # one number with the quality check
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class EpisodeRecord:
     """One take in a list. ``started_at`` is ISO 8601 UTC; counts and gaps are per stream.
 
     Attributes:
-        rate_ok: every stream came at no less than 95 % of its nominal rate.
+        rate_ok: every stream came at no less than 90 % of its nominal rate.
     """
 
     id: str
@@ -254,7 +255,7 @@ def episode_values(manifest: Manifest, *, trashed: bool, stamp: str) -> dict[str
 
 
 def rate_ok(manifest: Manifest) -> bool:
-    """True if every stream holds at least 95 % of the items that its rate promises for the length of the take."""
+    """True if every stream holds at least 90 % of the items that its rate promises for the length of the take."""
     return all(
         manifest.counts[name] >= _RATE_SHARE * spec.rate_hz * manifest.duration_s
         for name, spec in manifest.streams.items()

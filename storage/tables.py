@@ -81,7 +81,7 @@ class EpisodeRow(Base):
     content_hash: Mapped[str]
     recorded_hash: Mapped[str] = mapped_column(String(64))  # the content hash before archiving; the same otherwise
     trashed: Mapped[bool]
-    rate_ok: Mapped[bool]  # every stream came at no less than 95 % of its rate
+    rate_ok: Mapped[bool]  # every stream came at no less than 90 % of its rate
     quality_version: Mapped[int | None]
     task_key: Mapped[int] = mapped_column(Key)
     operator_key: Mapped[int] = mapped_column(Key)
