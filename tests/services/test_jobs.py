@@ -207,6 +207,7 @@ def test_killed_run_is_noticed_and_resumes(stocked: Home) -> None:
     until(lambda: jobs.status(run_id).ended)
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_the_terminal_ends_the_run_at_a_checkpoint(stocked: Home) -> None:
     words = ["train", "act_vae", "--preset", "tiny", "--set", f"steps={LONG}", "--home", str(stocked.path)]
     typed = subprocess.Popen([sys.executable, "main.py", *words], stderr=subprocess.PIPE, text=True, cwd=PROJECT)

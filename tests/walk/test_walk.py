@@ -77,6 +77,7 @@ def test_models_know_their_parents_and_can_be_promoted(told: dict[str, Any], hom
     assert command(home, "models", "rollback")["promoted"] == told["models"]["rf"]
 
 
+@pytest.mark.slow
 def test_the_model_drives_again_from_the_command_line(told: dict[str, Any], home: Path) -> None:
     driven = command(home, "rollout", "--task", DEMONSTRATED[0], "--trials", "1")
     assert driven["n"] == 1 and driven["trials"][0]["episode"]
