@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from storage.scanning import keep_trial
 from workbench.core.errors import CorruptTakeError
 
 PURGING = ".purging"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ def doom(home: Home, episode_id: str) -> None:
         trial = read_manifest(folder).extra.get(marks.TRIAL)
         if isinstance(trial, dict):
             keep_trial(home, trial)
-    except CorruptTakeError:
-        pass  # nothing can be learnt from it any more
+    except CorruptTakeError as error:
+        _log.warning("the take %s goes without telling of its trial: %s", episode_id, error)
     folder.rename(folder.with_name(f"{episode_id}{PURGING}"))
     set_originals_free(home, [episode_id], PURGING)
 
