@@ -23,8 +23,9 @@ import os
 from pathlib import Path
 from workbench.core.priority import run_after
 run_after(10, own_session=True)
-group = Path("/proc/self/autogroup")
-print(os.getpriority(os.PRIO_PROCESS, 0), group.read_text().split()[-1] if group.exists() else 10)
+group = Path("/proc/self/autogroup")  # absent, or empty in a session that the system made no group for
+words = group.read_text().split() if group.exists() else []
+print(os.getpriority(os.PRIO_PROCESS, 0), words[-1] if words else 10)
 """
 
 

@@ -153,10 +153,15 @@ class Told:
     def __init__(self, rig: Rig) -> None:
         self.ended: queue.SimpleQueue[Replayed] = queue.SimpleQueue()
         self.phases: list[str] = []
+        self.played_s = 0.0
         self._words = (
             rig.station.bus.subscribe(Replayed, self.ended.put),
-            rig.station.bus.subscribe(ReplayProgressed, lambda event: self.phases.append(event.phase)),
+            rig.station.bus.subscribe(ReplayProgressed, self._progressed),
         )
+
+    def _progressed(self, event: ReplayProgressed) -> None:
+        self.phases.append(event.phase)
+        self.played_s = event.done_s
 
     def close(self) -> None:
         for words in self._words:
@@ -195,7 +200,7 @@ def held_in_the_middle(rig: Rig, home: Path, told: Told, plan: ReplayPlan) -> No
     """A person holds: the arm brakes, the take is sealed with the reason; then home, and held on the way there."""
     told.phases.clear()
     rig.station.replay(plan)
-    until(lambda: "play" in told.phases, 15, "it never began")
+    until(lambda: told.phases[-1:] == ["play"] and told.played_s > 0, 15, "it never began")
     rig.station.hold()
     held_ns = time.monotonic_ns()
     event = told.ended.get(timeout=15)

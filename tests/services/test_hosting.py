@@ -112,6 +112,13 @@ def test_a_child_that_fails_says_so_and_then_refuses_requests(host, function, me
         child.call("greet", name="x")
 
 
+def test_a_request_to_a_child_that_is_just_failing_is_told_why(host):
+    for _ in range(30 if host.threads else 3):
+        child = host.start("worker", CHILDREN + "fail")
+        with pytest.raises(WorkbenchError, match="the camera is not there"):
+            child.call("greet", name="x")
+
+
 def test_an_unknown_target_is_a_failure_and_not_a_hang(host):
     failures: list[Failed] = []
     host.bus.subscribe(Failed, failures.append)

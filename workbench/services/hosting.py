@@ -28,6 +28,7 @@ from workbench.core.events import ChildEnded, Failed
 from workbench.core.link import Link
 
 _log = logging.getLogger(__name__)
+_LAST_WORDS_S = 5.0
 
 
 def _run_child(target: str, connection: Connection, values: dict[str, Any], own_process: bool) -> None:
@@ -80,7 +81,8 @@ class Child:
             request = self._next
             try:
                 self._connection.send((verb, request, arguments))
-            except OSError:
+            except OSError:  # what it said before it ended may still be on its way
+                self._arrived.wait_for(lambda: self._gone, _LAST_WORDS_S)
                 raise self._ended() from None
             deadline = time.monotonic() + timeout_s
             while request not in self._answers:
