@@ -11,6 +11,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "languages"
 _DOMAIN = "window"
+_THIN_SPACE = "\u2009"
 _catalogue: gettext.NullTranslations = gettext.NullTranslations()
 
 
@@ -31,8 +32,9 @@ def t(text: str, /, **values: object) -> str:
 
 
 def tn(one: str, many: str, n: int, /, **values: object) -> str:
-    """The form that fits the count ``n``, which may be named ``{n}`` in both."""
-    return _catalogue.ngettext(one, many, n).format(n=n, **values)
+    """The form that fits the count ``n``, which may be named ``{n}`` in both: ``1 take``, ``1 200 takes``."""
+    grouped = f"{n:,}".replace(",", _THIN_SPACE)
+    return _catalogue.ngettext(one, many, n).format(n=grouped, **values)
 
 
 def mark(text: str, /) -> str:

@@ -4,36 +4,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from ui.translate import mark, t, tn
+
 _RECORDER = {
-    "idle": ("Ready", "○", "idle"),
-    "armed": ("Waiting for pictures", "◔", "busy"),
-    "recording": ("REC", "●", "bad"),
-    "sealing": ("Saving", "◔", "busy"),
-    "faulted": ("Fault", "▲", "warn"),
+    "idle": (mark("Ready"), "○", "idle"),
+    "armed": (mark("Waiting for pictures"), "◔", "busy"),
+    "recording": (mark("REC"), "●", "bad"),
+    "sealing": (mark("Saving"), "◔", "busy"),
+    "faulted": (mark("Fault"), "▲", "warn"),
 }
 _DRIVER = {
-    "parked": ("Parked", "○", "idle"),
-    "ready": ("Ready", "◇", "busy"),
-    "driving": ("Driving", "▶", "good"),
-    "holding": ("Holding", "❚❚", "warn"),
-    "correcting": ("Correcting", "✋", "busy"),
-    "stopped": ("Stopped", "■", "bad"),
+    "parked": (mark("Parked"), "○", "idle"),
+    "ready": (mark("Ready"), "◇", "busy"),
+    "driving": (mark("Driving"), "▶", "good"),
+    "holding": (mark("Holding"), "❚❚", "warn"),
+    "correcting": (mark("Correcting"), "✋", "busy"),
+    "stopped": (mark("Stopped"), "■", "bad"),
 }
 _JOB = {
-    "queued": ("Queued", "◔", "idle"),
-    "running": ("Running", "▶", "busy"),
-    "done": ("Done", "✔", "good"),
-    "failed": ("Failed", "▲", "bad"),
-    "cancelled": ("Cancelled", "■", "warn"),
+    "queued": (mark("Queued"), "◔", "idle"),
+    "running": (mark("Running"), "▶", "busy"),
+    "done": (mark("Done"), "✔", "good"),
+    "failed": (mark("Failed"), "▲", "bad"),
+    "cancelled": (mark("Cancelled"), "■", "warn"),
 }
-_OUTCOME = {"success": ("Success", "✔", "good"), "failure": ("Failure", "✘", "bad"), "unlabelled": ("–", "", "idle")}
-_AUTHORITY = {"nobody": "Nobody commands the arm", "operator": "You command the arm", "policy": "The policy drives"}
-_KIND = {"human": "Human", "teleop": "Robot", "rollout": "Rollout", "imported": "Imported"}
-_CAMERA = {"live": ("live", "●", "good"), "waiting": ("waiting", "◔", "warn"), "offline": ("offline", "▲", "bad")}
+_OUTCOME = {
+    "success": (mark("Success"), "✔", "good"),
+    "failure": (mark("Failure"), "✘", "bad"),
+    "unlabelled": (mark("–"), "", "idle"),
+}
+_AUTHORITY = {
+    "nobody": mark("Nobody commands the arm"),
+    "operator": mark("You command the arm"),
+    "policy": mark("The policy drives"),
+}
+_KIND = {"human": mark("Human"), "teleop": mark("Robot"), "rollout": mark("Rollout"), "imported": mark("Imported")}
+_STREAMS = (
+    ("observation.images.", mark("camera {camera}")),
+    ("observation.depth.", mark("the depth of camera {camera}")),
+)
+_CAMERA = {
+    "live": (mark("live"), "●", "good"),
+    "waiting": (mark("waiting"), "◔", "warn"),
+    "offline": (mark("offline"), "▲", "bad"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +62,13 @@ class StateWords:
     symbol: str
     colour: str
 
+    def translated(self) -> StateWords:
+        """The same with its word in the window's language."""
+        return replace(self, word=t(self.word))
+
 
 def _look_up(table: dict[str, tuple[str, str, str]], state: str) -> StateWords:
-    return StateWords(*table.get(state, (state.capitalize(), "?", "idle")))
+    return StateWords(*table.get(state, (state.capitalize(), "?", "idle"))).translated()
 
 
 def recorder_state(state: str) -> StateWords:
@@ -59,8 +81,8 @@ def driver_state(state: str) -> StateWords:
     return _look_up(_DRIVER, state)
 
 
-STARTING = StateWords("Starting", "◔", "idle")
-NOT_RUNNING = StateWords("Not running", "▲", "warn")
+STARTING = StateWords(mark("Starting"), "◔", "idle")
+NOT_RUNNING = StateWords(mark("Not running"), "▲", "warn")
 
 
 def job_state(state: str) -> StateWords:
@@ -80,25 +102,25 @@ def outcome(value: str) -> StateWords:
 
 def authority(value: str) -> str:
     """Who commands the arm, as a sentence."""
-    return _AUTHORITY.get(value, value)
+    return t(_AUTHORITY.get(value, value))
 
 
 def kind(value: str) -> str:
     """Where a take came from."""
-    return _KIND.get(value, value.capitalize())
+    return t(_KIND.get(value, value.capitalize()))
 
 
 def stream(name: str) -> str:
     """A recorded stream."""
-    for prefix, noun in (("observation.images.", "camera"), ("observation.depth.", "the depth of camera")):
+    for prefix, noun in _STREAMS:
         if name.startswith(prefix):
-            return f"{noun} {name.removeprefix(prefix)}"
-    return "the arm" if name == "observation.state" else name
+            return t(noun, camera=name.removeprefix(prefix))
+    return t("the arm") if name == "observation.state" else name
 
 
 def task(name: str) -> str:
     """``red_cube_to_white_plate`` as a person would write it."""
-    return name.replace("_", " ") if name else "no task"
+    return name.replace("_", " ") if name else t("no task")
 
 
 def duration(seconds: float) -> str:
@@ -119,12 +141,12 @@ def clock_time(seconds: float) -> str:
 def left(seconds: float | None) -> str:
     """How long something will still take, honestly rounded."""
     if seconds is None:
-        return "time left unknown"
+        return t("time left unknown")
     if seconds < 90:
-        return f"about {max(1, round(seconds))} s left"
+        return t("about {n} s left", n=max(1, round(seconds)))
     if seconds < 5400:
-        return f"about {round(seconds / 60)} min left"
-    return f"about {seconds / 3600:.1f} h left"
+        return t("about {n} min left", n=round(seconds / 60))
+    return t("about {n} h left", n=f"{seconds / 3600:.1f}")
 
 
 def size(count: float) -> str:
@@ -136,13 +158,18 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+_MONTHS = tuple(map(mark, ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")))
+
+
 def when(started_at: str) -> str:
     """An ISO time in the local time zone: ``22 Nov 14:03``."""
     try:
         moment = datetime.fromisoformat(started_at)
     except ValueError:
         return started_at
-    return moment.astimezone().strftime("%d %b %H:%M")
+    local = moment.astimezone()
+    month = t(_MONTHS[local.month - 1])
+    return t("{day} {month} {time}", day=f"{local.day:02}", month=month, time=f"{local:%H:%M}")
 
 
 def figure(value: object) -> str:
@@ -154,57 +181,61 @@ def figure(value: object) -> str:
     return f"{value:.3g}"
 
 
-_LEVEL = {"ok": ("Fine", "✔", "good"), "warn": ("Look at it", "▲", "warn"), "bad": ("Takes would be lost", "✘", "bad")}
+_LEVEL = {
+    "ok": (mark("Fine"), "✔", "good"),
+    "warn": (mark("Look at it"), "▲", "warn"),
+    "bad": (mark("Takes would be lost"), "✘", "bad"),
+}
 _PREFLIGHT = {
-    "ok": ("Ready to record", "✔", "good"),
-    "warn": ("Ready, but look", "▲", "warn"),
-    "bad": ("Do not record", "✘", "bad"),
+    "ok": (mark("Ready to record"), "✔", "good"),
+    "warn": (mark("Ready, but look"), "▲", "warn"),
+    "bad": (mark("Do not record"), "✘", "bad"),
 }
 _DEVICE = {
-    "attached": ("Attached", "●", "good"),
-    "possible": ("Possible", "○", "idle"),
-    "missing": ("Missing", "▲", "warn"),
+    "attached": (mark("Attached"), "●", "good"),
+    "possible": (mark("Possible"), "○", "idle"),
+    "missing": (mark("Missing"), "▲", "warn"),
 }
-LOOKING = StateWords("Looking", "◔", "idle")
+LOOKING = StateWords(mark("Looking"), "◔", "idle")
 _FLAG = {
-    "unreadable": "cannot be read",
-    "empty": "a stream is empty",
-    "slow": "too slow",
-    "gaps": "gaps",
-    "jitter": "uneven rate",
-    "clock_drift": "clock drifts",
-    "frozen": "frozen picture",
-    "over_exposed": "too bright",
-    "under_exposed": "too dark",
-    "blurred": "blurred",
-    "depth_empty": "hardly any depth",
-    "not_finite": "bad numbers",
-    "no_motion": "no motion",
-    "idle_head": "idle start",
-    "idle_tail": "idle end",
-    "mostly_still": "mostly still",
-    "jerky": "jerky",
-    "lag": "lags",
-    "short": "very short",
-    "length_outlier": "odd length",
-    "uncovered": "rows incomplete",
+    "unreadable": mark("cannot be read"),
+    "empty": mark("a stream is empty"),
+    "slow": mark("too slow"),
+    "gaps": mark("gaps"),
+    "jitter": mark("uneven rate"),
+    "clock_drift": mark("clock drifts"),
+    "frozen": mark("frozen picture"),
+    "over_exposed": mark("too bright"),
+    "under_exposed": mark("too dark"),
+    "blurred": mark("blurred"),
+    "depth_empty": mark("hardly any depth"),
+    "not_finite": mark("bad numbers"),
+    "no_motion": mark("no motion"),
+    "idle_head": mark("idle start"),
+    "idle_tail": mark("idle end"),
+    "mostly_still": mark("mostly still"),
+    "jerky": mark("jerky"),
+    "lag": mark("lags"),
+    "short": mark("very short"),
+    "length_outlier": mark("odd length"),
+    "uncovered": mark("rows incomplete"),
 }
 _GRAVE = frozenset({"unreadable", "empty", "frozen", "not_finite", "no_motion"})
-NOT_CHECKED = StateWords("Not checked", "?", "idle")
+NOT_CHECKED = StateWords(mark("Not checked"), "?", "idle")
 
 
 _LIMITS = {
-    "workspace_min_m": ("Workspace from", "m"),
-    "workspace_max_m": ("Workspace to", "m"),
-    "tool_speed_m_s": ("Tool speed", "m/s"),
-    "gripper_speed_s": ("Gripper speed", "ways/s"),
-    "jump_rad": ("Largest jump", "rad"),
-    "state_age_s": ("Oldest state", "s"),
-    "table_z_m": ("Table height", "m"),
-    "self_clearance_m": ("Room between its links", "m"),
-    "obstacle_spheres_m": ("Spheres to keep out of", "m"),
-    "obstacle_boxes_m": ("Boxes to keep out of", "m"),
-    "effort_max": ("Largest effort", ""),
+    "workspace_min_m": (mark("Workspace from"), "m"),
+    "workspace_max_m": (mark("Workspace to"), "m"),
+    "tool_speed_m_s": (mark("Tool speed"), "m/s"),
+    "gripper_speed_s": (mark("Gripper speed"), mark("ways/s")),
+    "jump_rad": (mark("Largest jump"), "rad"),
+    "state_age_s": (mark("Oldest state"), "s"),
+    "table_z_m": (mark("Table height"), "m"),
+    "self_clearance_m": (mark("Room between its links"), "m"),
+    "obstacle_spheres_m": (mark("Spheres to keep out of"), "m"),
+    "obstacle_boxes_m": (mark("Boxes to keep out of"), "m"),
+    "effort_max": (mark("Largest effort"), ""),
 }
 _PER_JOINT = ("joint_min_rad", "joint_max_rad", "joint_speed_rad_s", "joint_acceleration_rad_s2")
 
@@ -212,17 +243,17 @@ _PER_JOINT = ("joint_min_rad", "joint_max_rad", "joint_speed_rad_s", "joint_acce
 def limits(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The guard's limits as (what, how much): joint by joint in degrees, then the rest."""
     joints = zip(*(values.get(name) or () for name in _PER_JOINT), strict=False)
-    found = [(f"Joint {number}", _joint(*map(float, joint))) for number, joint in enumerate(joints, 1)]
+    found = [(t("Joint {n}", n=number), _joint(*map(float, joint))) for number, joint in enumerate(joints, 1)]
     for name, value in values.items():
         if name not in _PER_JOINT and value is not None:
             title, unit = _LIMITS.get(name, (name.replace("_", " "), ""))
-            found.append((title, f"{_plain(value)} {unit}".rstrip()))
+            found.append((t(title), f"{_plain(value)} {t(unit)}".rstrip()))
     return found
 
 
 def _joint(low: float, high: float, speed: float, acceleration: float) -> str:
     low, high, speed, acceleration = (math.degrees(value) for value in (low, high, speed, acceleration))
-    return f"{low:.0f}° to {high:.0f}°, {speed:.0f} °/s, {acceleration:.0f} °/s²"
+    return t("{low}° to {high}°", low=f"{low:.0f}", high=f"{high:.0f}") + f", {speed:.0f} °/s, {acceleration:.0f} °/s²"
 
 
 def _plain(value: Any) -> str:
@@ -248,22 +279,31 @@ def device_state(value: str) -> StateWords:
 
 def flag(name: str) -> str:
     """A quality flag."""
-    return _FLAG.get(name, name.replace("_", " "))
+    return t(_FLAG.get(name, name.replace("_", " ")))
 
 
 def quality(flags: Sequence[str], checked: bool) -> StateWords:
     """What the quality check says of a take, in one cell."""
     if not flags:
-        return StateWords("Fine", "✔", "good") if checked else NOT_CHECKED
+        return (StateWords(mark("Fine"), "✔", "good") if checked else NOT_CHECKED).translated()
     grave = [name for name in flags if name in _GRAVE]
     worst = (grave or list(flags))[0]
     more = f" +{len(flags) - 1}" if len(flags) > 1 else ""
     return StateWords(flag(worst).capitalize() + more, "✘" if grave else "▲", "bad" if grave else "warn")
 
 
+NOUNS: dict[str, tuple[str, str]] = {
+    "take": (mark("{n} take"), mark("{n} takes")),
+    "model": (mark("{n} model"), mark("{n} models")),
+    "remark": (mark("{n} remark"), mark("{n} remarks")),
+    "task": (mark("{n} task"), mark("{n} tasks")),
+    "picture": (mark("{n} picture"), mark("{n} pictures")),
+}
+
+
 def count(number: int, noun: str) -> str:
-    """``1 take``, ``1 200 takes``."""
-    return f"{number:,} {noun}".replace(",", "\u2009") + ("" if number == 1 else "s")
+    """``1 take``, ``1 200 takes``; ``noun`` is one of ``NOUNS``."""
+    return tn(*NOUNS[noun], number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,21 +316,29 @@ class StageWords:
 
 
 STAGES: dict[str, StageWords] = {
-    "act_vae": StageWords("Act-VAE", "Learns the vocabulary of movements from robot takes.", ("teleop", "imported")),
-    "vd_vae": StageWords(
-        "Alignment", "Learns to read those movements from video, people's hands included.", ("teleop", "human")
+    "act_vae": StageWords(
+        mark("Act-VAE"), mark("Learns the vocabulary of movements from robot takes."), ("teleop", "imported")
     ),
-    "ntp": StageWords("CLAP-NTP", "Learns which movement follows, from robot and human takes.", ("teleop", "human")),
-    "rf": StageWords("CLAP-RF", "Learns to move smoothly and in real time; this one drives.", ("teleop", "human")),
+    "vd_vae": StageWords(
+        mark("Alignment"),
+        mark("Learns to read those movements from video, people's hands included."),
+        ("teleop", "human"),
+    ),
+    "ntp": StageWords(
+        mark("CLAP-NTP"), mark("Learns which movement follows, from robot and human takes."), ("teleop", "human")
+    ),
+    "rf": StageWords(
+        mark("CLAP-RF"), mark("Learns to move smoothly and in real time; this one drives."), ("teleop", "human")
+    ),
 }
 FINETUNE = "finetune"
 PRESETS: dict[str, str] = {
-    "station": "Full training for this machine",
-    "quick": "A few minutes, to see where it goes",
-    "tiny": "Seconds, only to try the steps",
+    "station": mark("Full training for this machine"),
+    "quick": mark("A few minutes, to see where it goes"),
+    "tiny": mark("Seconds, only to try the steps"),
 }
 
 
 def stage(name: str) -> str:
     """A training stage's name."""
-    return STAGES[name].title if name in STAGES else "Fine-tuning" if name == FINETUNE else name
+    return t(STAGES[name].title) if name in STAGES else t("Fine-tuning") if name == FINETUNE else name

@@ -7,7 +7,7 @@ from PyQt6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
 from PyQt6.QtWidgets import QSizePolicy, QWidget
 
 from ui.theme import Theme, base_font, number_font
-from ui.words import StateWords
+from ui.words import STARTING, StateWords
 
 
 class StateBadge(QWidget):
@@ -21,7 +21,7 @@ class StateBadge(QWidget):
         super().__init__(parent)
         self._subject = subject
         self._theme = theme
-        self._state = StateWords("Starting", "◔", "idle")
+        self._state = STARTING.translated()
         self._figure = ""
         self._detail = ""
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -42,6 +42,7 @@ class StateBadge(QWidget):
 
     def show_state(self, state: StateWords, figure: str = "", detail: str = "") -> None:
         """Change what is shown; nothing is repainted if nothing changed."""
+        state = state.translated()
         if (state, figure, detail) == (self._state, self._figure, self._detail):
             return
         self._state, self._figure, self._detail = state, figure, detail

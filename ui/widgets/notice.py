@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from PyQt6.QtCore import QTimer
 from PyQt6.QtGui import QColor, QPainter, QPaintEvent
 from PyQt6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from ui.style import mix
 from ui.theme import Theme
+from ui.translate import t
 from workbench.core.errors import WorkbenchError
 
 _SYMBOLS = {"bad": "▲", "busy": "◔", "good": "✔", "warn": "▲"}
@@ -33,8 +36,8 @@ class Notice(QWidget):
         words.addWidget(self.what)
         words.addWidget(self.next_step)
         row.addLayout(words, 1)
-        self._close = QPushButton("Understood")
-        self._close.setAccessibleName("Hide this message")
+        self._close = QPushButton(t("Understood"))
+        self._close.setAccessibleName(t("Hide this message"))
         self._close.clicked.connect(self.clear)
         row.addWidget(self._close)
         self._timer = QTimer(self)
@@ -103,4 +106,6 @@ def _sentence(words: str) -> str:
     if not words:
         return ""
     words = words[0].upper() + words[1:]
-    return words if words.endswith((".", "!", "?", "…")) else words + "."
+    if words.endswith((".", "!", "?", "…", "。", "！", "？")):
+        return words
+    return words + ("。" if unicodedata.east_asian_width(words[-1]) in "WF" else ".")
