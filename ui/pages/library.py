@@ -14,6 +14,7 @@ from ui.desk import Desk
 from ui.pages.library_edits import LibraryEdits
 from ui.pages.page import Page, card, label, row
 from ui.records import ShelvedTake
+from ui.translate import mark, t
 from ui.widgets.ask_line import AskLine
 from ui.widgets.button import CommandButton
 from ui.widgets.take_details import TakeDetails, summary
@@ -26,12 +27,12 @@ from workbench.services.library import TakeView
 from workbench.services.take_facts import TakeFacts, take_facts
 
 _OPEN_AFTER_MS = 60  # who runs down the list with an arrow key does not want every take opened
-_EMPTY = (
+_EMPTY = mark(
     "No takes yet.\n\nGo to Record (Ctrl+1) and record the first one,\n"
     "or import a data set:  python main.py import PATH"
 )
-_NO_MATCH = "No take fits these filters.\n\nWiden them, or show all with Ctrl+0."
-_NO_TRASH = "The trash is empty."
+_NO_MATCH = mark("No take fits these filters.\n\nWiden them, or show all with Ctrl+0.")
+_NO_TRASH = mark("The trash is empty.")
 
 
 class LibraryPage(Page):
@@ -52,7 +53,7 @@ class LibraryPage(Page):
         self.title = label("", "title")
         self.facts_line = label("", "dim", wrap=True)
         self.count = label("", "dim")
-        self._empty = label(_EMPTY, "dim", wrap=True)
+        self._empty = label(t(_EMPTY), "dim", wrap=True)
         self._choices: Choices | None = None
         self._choosing = self._choose_again = False
         self._open: tuple[str, str] = ("", "")
@@ -102,7 +103,7 @@ class LibraryPage(Page):
         foot = row(self.count)
         foot.addStretch(1)
         foot.addWidget(CommandButton(self.desk.actions, "library.clear"))
-        foot.addWidget(CommandButton(self.desk.actions, "library.show_trash", words="Show the trash"))
+        foot.addWidget(CommandButton(self.desk.actions, "library.show_trash", words=t("Show the trash")))
         column.addLayout(foot)
         return side
 
@@ -118,7 +119,7 @@ class LibraryPage(Page):
         actions = self.desk.actions
         head = row(self.title)
         head.addStretch(1)
-        head.addWidget(CommandButton(actions, "library.check", words="Check"))
+        head.addWidget(CommandButton(actions, "library.check", words=t("Check")))
         column.addLayout(head)
         column.addWidget(self.facts_line)
         column.addWidget(self.viewer, 1)
@@ -133,8 +134,8 @@ class LibraryPage(Page):
         line.setStretch(4, 1)
         column.addLayout(line)
         column.addWidget(self._buttons("library.mark_in", "library.mark_out", "library.unmark", "library.split"))
-        self.note.setPlaceholderText("Note: what was special about this take? Enter saves it")
-        self.note.setAccessibleName("Note of the take")
+        self.note.setPlaceholderText(t("Note: what was special about this take? Enter saves it"))
+        self.note.setAccessibleName(t("Note of the take"))
         column.addWidget(self.note)
         return frame
 
@@ -205,10 +206,12 @@ class LibraryPage(Page):
     def _list_came(self) -> None:
         shown, choices = self.model.rowCount(), self._choices
         everything = choices.takes if choices is not None else shown
-        self._empty.setText(_NO_MATCH if everything else _NO_TRASH if self.trash_shown else _EMPTY)
+        self._empty.setText(t(_NO_MATCH if everything else _NO_TRASH if self.trash_shown else _EMPTY))
         self._list.setCurrentIndex(0 if shown else 1)
-        of_all = f" of {words.count(everything, 'take')}" if everything > shown else ""
-        self.count.setText(f"{words.count(shown, 'take')}{of_all}" if shown else "")
+        takes, of_all = words.count(shown, "take"), words.count(everything, "take")
+        if everything > shown:
+            takes = t("{takes} of {all}", takes=takes, all=of_all)
+        self.count.setText(takes if shown else "")
         if not shown:
             self._chosen()
 
@@ -293,14 +296,14 @@ class LibraryPage(Page):
         record = self._record()
         self.details.show_facts(self._facts if record is not None else None)
         if record is None:
-            self.title.setText("No take chosen")
-            self.facts_line.setText("Choose one in the list to see its pictures and signals.")
+            self.title.setText(t("No take chosen"))
+            self.facts_line.setText(t("Choose one in the list to see its pictures and signals."))
             self.note.clear()
             return
         if record.id != self._open[0]:
             self._opening.start()  # its record has come later than the choice
         count = self.table.chosen_count()
-        more = f"  (+ {count - 1} more)" if count > 1 else ""
+        more = "  " + t("(+ {n} more)", n=count - 1) if count > 1 else ""
         self.title.setText(words.task(record.task).capitalize() + more)
         self.facts_line.setText(self._facts_words(record))
         trim = record.trim
@@ -310,10 +313,10 @@ class LibraryPage(Page):
 
     def _facts_words(self, record: ShelvedTake) -> str:
         outcome = words.outcome(record.outcome)
-        label_words = f"{outcome.symbol} {outcome.word}" if outcome.symbol else "not labelled"
+        label_words = f"{outcome.symbol} {outcome.word}" if outcome.symbol else t("not labelled")
         length = words.duration(record.duration_s)
         if record.used_s < record.duration_s - 1e-3:
-            length = f"✂ {words.duration(record.used_s)} of {length}"
+            length = t("✂ {used} of {whole}", used=words.duration(record.used_s), whole=length)
         sentence = f"“{record.instruction}” · " if record.instruction else ""
         short = summary(self._facts) if self._facts is not None else ""
         return sentence + " · ".join((words.kind(record.kind), label_words, length)) + (f"\n{short}" if short else "")
@@ -333,16 +336,16 @@ class LibraryPage(Page):
     def _check(self) -> None:
         view = self.viewer.view
         if view is not None:
-            self.notice.busy("Comparing every picture with the take's fingerprint")
+            self.notice.busy(t("Comparing every picture with the take's fingerprint"))
             self.ask("pictures", view.verify, self._checked)
 
     def _checked(self, problems: tuple[str, ...]) -> None:
         if problems:
             self.notice.error(
-                WorkbenchError("; ".join(problems[:3]), "Restore it from a copy or run `python main.py doctor`")
+                WorkbenchError("; ".join(problems[:3]), t("Restore it from a copy or run `python main.py doctor`"))
             )
         else:
-            self.notice.done("The take is bit for bit what was recorded")
+            self.notice.done(t("The take is bit for bit what was recorded"))
 
     def _enable(self) -> None:
         """At once, not with the next tick: a button that is not enabled cannot get the focus."""

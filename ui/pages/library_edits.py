@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from ui import words
+from ui.translate import t
 from ui.widgets.take_list import Choice
 from workbench.core.types import Outcome
 from workbench.services.library import Library, PurgeReport, TakeView
@@ -40,21 +41,23 @@ class LibraryEdits:
         bind("library.unmark", self._unmark)
         bind("library.split", self._split)
         bind("library.trash", self._trash)
-        bind("library.restore", lambda: self._change(lambda lib, ids: lib.restore(ids), "{n} brought back"))
+        bind("library.restore", lambda: self._change(lambda lib, ids: lib.restore(ids), t("{takes} brought back")))
         bind("library.purge", self._purge)
         bind("library.agree", ask.agree)
         bind("library.leave", ask.back)
-        bind("library.undo", lambda: self._again(Library.undo, "Nothing to undo"))
-        bind("library.redo", lambda: self._again(Library.redo, "Nothing to do again"))
+        bind("library.undo", lambda: self._again(Library.undo, t("Nothing to undo")))
+        bind("library.redo", lambda: self._again(Library.redo, t("Nothing to do again")))
         self._page.note.returnPressed.connect(self._save_note)
 
     # one change of all chosen takes ---------------------------------------------------------------------------------
 
     def _change(self, work: Callable[[Library, list[str]], object], said: str) -> None:
-        """``said`` with the number of takes in place of ``{n}``."""
+        """``said`` with the number of takes in place of ``{takes}``."""
         choice = self._page.table.choice()
         count = words.count(choice.count, "take")
-        self._do(choice.count, lambda library: work(library, choice.ids()), lambda _none: said.format(n=count))
+        self._do(
+            choice.count, lambda library: work(library, choice.ids()), lambda _none: said.replace("{takes}", count)
+        )
 
     def _do(self, takes: int, work: Callable[[Library], T], said: Callable[[T], str]) -> None:
         """In the background; then say what happened, "" for nothing to say."""
@@ -62,7 +65,7 @@ class LibraryEdits:
         if library is None or not takes:
             return
         if takes >= _MANY:
-            page.notice.busy(f"Changing {words.count(takes, 'take')}")
+            page.notice.busy(t("Changing {takes}", takes=words.count(takes, "take")))
 
         def done(result: T) -> None:
             page.notice.clear_busy()
@@ -73,14 +76,17 @@ class LibraryEdits:
         page.ask(_LANE, lambda: work(library), done)
 
     def _label(self, outcome: Outcome) -> None:
-        word = words.outcome(outcome).word.replace("–", "no label").lower()
-        self._change(lambda library, ids: library.label(ids, outcome), f"{{n}} labelled: {word}")
+        look = words.outcome(outcome)
+        word = look.word.lower() if look.symbol else t("no label")
+        self._change(lambda library, ids: library.label(ids, outcome), _said(t("{takes} labelled: {name}"), word))
 
     def _tag(self) -> None:
         self._ask_name(
-            "Tag",
+            t("Tag"),
             lambda library: library.counts_by("tag", trashed=None),
-            lambda name: self._change(lambda library, ids: library.tag(ids, _parts(name)), f"{{n}} tagged {name}"),
+            lambda name: self._change(
+                lambda library, ids: library.tag(ids, _parts(name)), _said(t("{takes} tagged {name}"), name)
+            ),
         )
 
     def _untag(self) -> None:
@@ -88,33 +94,38 @@ class LibraryEdits:
         records = map(table.record, table.choice().ids(_MANY))
         tags = sorted({tag for record in records if record is not None for tag in record.tags})
         self._ask_name(
-            "Take off the tag",
+            t("Take off the tag"),
             lambda library: tags or library.counts_by("tag", trashed=None),
             lambda name: self._change(
-                lambda library, ids: library.untag(ids, _parts(name)), f"The tag {name} is off {{n}}"
+                lambda library, ids: library.untag(ids, _parts(name)), _said(t("The tag {name} is off {takes}"), name)
             ),
         )
 
     def _collect(self) -> None:
         self._ask_name(
-            "Into the collection",
+            t("Into the collection"),
             lambda library: [item.name for item in library.collections()],
-            lambda name: self._change(lambda library, ids: library.collect(name, ids), f"{{n}} put into “{name}”"),
+            lambda name: self._change(
+                lambda library, ids: library.collect(name, ids), _said(t("{takes} put into “{name}”"), name)
+            ),
         )
 
     def _uncollect(self) -> None:
         self._ask_name(
-            "Out of the collection",
+            t("Out of the collection"),
             lambda library: [item.name for item in library.collections()],
-            lambda name: self._change(lambda library, ids: library.uncollect(name, ids), f"{{n}} out of “{name}”"),
+            lambda name: self._change(
+                lambda library, ids: library.uncollect(name, ids), _said(t("{takes} out of “{name}”"), name)
+            ),
         )
 
     def _freeze(self) -> None:
         self._ask_name(
-            "Freeze as the snapshot",
+            t("Freeze as the snapshot"),
             lambda library: (),
             lambda name: self._change(
-                lambda library, ids: library.freeze(name, ids), f"{{n}} frozen as “{name}”; it never changes"
+                lambda library, ids: library.freeze(name, ids),
+                _said(t("{takes} frozen as “{name}”; it never changes"), name),
             ),
         )
 
@@ -126,7 +137,7 @@ class LibraryEdits:
         if library is None:
             return
         count = words.count(page.table.chosen_count(), "take")
-        asked = f"{question} ({count}):"
+        asked = t("{question} ({takes}):", question=question, takes=count)
         page.ask_line.ask_name(asked, answer)
         page.ask("shelf", lambda: tuple(known(library)), lambda names: page.ask_line.offer(asked, names))
 
@@ -141,22 +152,26 @@ class LibraryEdits:
         def work(library: Library) -> float:
             return library.trim(record_id, *_marks(library, view, at_s, start=start)).used_s
 
-        side = "from here on" if start else "up to here"
-        self._do(1, work, lambda used_s: f"Used {side}: {words.duration(used_s)}")
+        said = t("Used from here on: {length}") if start else t("Used up to here: {length}")
+        self._do(1, work, lambda used_s: said.format(length=words.duration(used_s)))
 
     def _unmark(self) -> None:
-        self._change(lambda library, ids: library.untrim(ids[0]), "All of the take is used")
+        self._change(lambda library, ids: library.untrim(ids[0]), t("All of the take is used"))
 
     def _split(self) -> None:
         view = self._page.viewer.view
         if view is None:
             return
         at_s, record_id = self._page.viewer.time_s, view.record.id
-        self._page.notice.busy(f"Copying the take in two parts, cut at {words.clock_time(at_s)}")
+        self._page.notice.busy(t("Copying the take in two parts, cut at {time}", time=words.clock_time(at_s)))
         self._do(
             1,
             lambda library: library.split(record_id, at_s),
-            lambda halves: f"Two takes of one: {halves[0][:8]} and {halves[1][:8]}; Ctrl+Z makes them one again",
+            lambda halves: t(
+                "Two takes of one: {first} and {second}; Ctrl+Z makes them one again",
+                first=halves[0][:8],
+                second=halves[1][:8],
+            ),
         )
 
     def _save_note(self) -> None:
@@ -164,7 +179,7 @@ class LibraryEdits:
         if view is not None:
             record_id = view.record.id
             self._page.table.setFocus()
-            self._do(1, lambda library: library.note(record_id, text), lambda _none: "Note saved")
+            self._do(1, lambda library: library.note(record_id, text), lambda _none: t("Note saved"))
 
     # trash and undo -------------------------------------------------------------------------------------------------
 
@@ -174,11 +189,16 @@ class LibraryEdits:
 
         def said(pinned: dict[str, list[str]]) -> str:
             if not pinned:
-                return f"{count} in the trash; Ctrl+Z undoes it"
+                return t("{takes} in the trash; Ctrl+Z undoes it", takes=count)
             needed = sorted({name for names in pinned.values() for name in names})
             page.notice.warn(
-                f"{count} in the trash; {len(pinned)} of them needed by {', '.join(needed[:3])}",
-                "Ctrl+Z brings them back; what is needed is not removed for good",
+                t(
+                    "{takes} in the trash; {n} of them needed by {names}",
+                    takes=count,
+                    n=len(pinned),
+                    names=", ".join(needed[:3]),
+                ),
+                t("Ctrl+Z brings them back; what is needed is not removed for good"),
             )
             return ""
 
@@ -186,21 +206,28 @@ class LibraryEdits:
 
     def _purge(self) -> None:
         choice = self._page.table.choice()
-        question = f"Remove {words.count(choice.count, 'take')} for good? This is the one thing that cannot be undone."
+        takes = words.count(choice.count, "take")
+        question = t("Remove {takes} for good? This is the one thing that cannot be undone.", takes=takes)
         self._page.ask_line.ask_really(question, lambda: self._purge_now(choice))
 
     def _purge_now(self, choice: Choice) -> None:
-        self._page.notice.busy("Removing from the disk")
+        self._page.notice.busy(t("Removing from the disk"))
         self._do(choice.count, lambda library: library.purge(choice.ids(), confirm=True), self._purged)
 
     def _purged(self, report: PurgeReport) -> str:
-        gone = f"{words.count(len(report.ids), 'take')} removed for good, {words.size(report.freed_bytes)} free again"
+        takes, size = words.count(len(report.ids), "take"), words.size(report.freed_bytes)
+        gone = t("{takes} removed for good, {size} free again", takes=takes, size=size)
         if not report.refused:
             return gone
         needed = sorted({name for names in report.refused.values() for name in names})
         self._page.notice.warn(
-            f"{gone}; {words.count(len(report.refused), 'take')} stay, needed by {', '.join(needed[:3])}",
-            "Remove what needs them first, or use `episodes purge --force`",
+            t(
+                "{gone}; {takes} stay, needed by {names}",
+                gone=gone,
+                takes=words.count(len(report.refused), "take"),
+                names=", ".join(needed[:3]),
+            ),
+            t("Remove what needs them first, or use `episodes purge --force`"),
         )
         return ""
 
@@ -215,6 +242,11 @@ def _marks(library: Library, view: TakeView, at_s: float, *, start: bool) -> tup
     if start:
         return at_s, last if last is not None and last > at_s else None
     return first if first is not None and first < at_s else None, at_s
+
+
+def _said(sentence: str, name: str) -> str:
+    """The name filled in; the number of takes comes later."""
+    return sentence.replace("{name}", name)
 
 
 def _parts(names: str) -> list[str]:

@@ -8,6 +8,7 @@ from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QCompleter, QHBoxLayout, QLabel, QLineEdit, QStackedWidget, QWidget
 
 from ui.actions import Actions
+from ui.translate import t
 from ui.widgets.button import CommandButton
 
 
@@ -33,7 +34,7 @@ class AskLine(QStackedWidget):
         self.warning = QLabel()
         self.warning.setWordWrap(True)
         self.addWidget(_row(self.question, self.name, CommandButton(actions, back)))
-        self._keep = CommandButton(actions, back, words="Keep")
+        self._keep = CommandButton(actions, back, words=t("Keep"))
         self.addWidget(_row(self.warning, CommandButton(actions, agree), self._keep))
         self.name.returnPressed.connect(self._answered)
         self.hide()

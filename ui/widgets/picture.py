@@ -12,6 +12,7 @@ from PyQt6.QtWidgets import QSizePolicy, QWidget
 
 from ui.images import to_image
 from ui.theme import Theme, base_font, number_font
+from ui.translate import t
 
 _SMOOTH_BELOW_PX = 520_000  # smooth scaling of larger areas costs more than a live view should
 _VIRIDIS = (
@@ -74,7 +75,7 @@ class Picture(QWidget):
         self._given: NDArray[Any] | None = None
         self._facts = ""
         self._alarm = ""
-        self._empty = "No picture yet"
+        self._empty = t("No picture yet")
         self._depth = DepthColours()
         self.shown = 0
         self.setAccessibleName(title)
@@ -96,9 +97,12 @@ class Picture(QWidget):
         """Room for a picture without dictating the layout."""
         return QSize(320, 240)
 
-    def show_pixels(self, pixels: NDArray[Any] | None, empty: str = "No picture yet") -> None:
-        """Show an array from now on; None shows the words ``empty``. The array must not be written to afterwards."""
-        self._empty = empty
+    def show_pixels(self, pixels: NDArray[Any] | None, empty: str = "") -> None:
+        """Show an array from now on, which must not be written to afterwards.
+
+        None shows the words ``empty``, or that there is no picture yet.
+        """
+        self._empty = empty or t("No picture yet")
         if pixels is None:
             self._image = self._pixels = self._given = None
         else:

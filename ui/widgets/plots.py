@@ -14,12 +14,13 @@ from PyQt6.QtCore import Qt
 from PyQt6.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ui.theme import Theme, base_font
+from ui.translate import mark, t
 
 _GROUPS = (
-    ("Tool position (m)", r"ee\.[xyz]$"),
-    ("Joints (rad)", r"joint_\d+$"),
-    ("Gripper (0 closed, 1 open)", r"gripper$"),
-    ("Tool orientation (quaternion)", r"ee\.q[wxyz]$"),
+    (mark("Tool position (m)"), r"ee\.[xyz]$"),
+    (mark("Joints (rad)"), r"joint_\d+$"),
+    (mark("Gripper (0 closed, 1 open)"), r"gripper$"),
+    (mark("Tool orientation (quaternion)"), r"ee\.q[wxyz]$"),
 )
 _NOTHING = np.zeros(0)
 
@@ -39,7 +40,7 @@ def axis_groups(axes: tuple[str, ...]) -> dict[str, list[int]]:
     """Which numbers of a vector belong into one plot, by title; empty groups are left out."""
     groups = {title: [i for i, axis in enumerate(axes) if re.search(rule, axis)] for title, rule in _GROUPS}
     known = {i for indexes in groups.values() for i in indexes}
-    groups["Other"] = [i for i in range(len(axes)) if i not in known]
+    groups[mark("Other")] = [i for i in range(len(axes)) if i not in known]
     return {title: indexes for title, indexes in groups.items() if indexes}
 
 
@@ -143,7 +144,7 @@ class Plot(QWidget):
             if not line.dashed
         ]
         if any(line.dashed for line in self._lines):
-            names.append("┅ dashed: sent to the arm")
+            names.append(t("┅ dashed: sent to the arm"))
         return " &nbsp; ".join(names) or self._title
 
     def _pen(self, line: Line) -> Any:

@@ -9,6 +9,7 @@ from PyQt6.QtGui import QColor, QFocusEvent, QHideEvent, QKeyEvent, QPainter, QP
 from PyQt6.QtWidgets import QSizePolicy, QWidget
 
 from ui.theme import Theme, base_font
+from ui.translate import mark, t
 
 KEYS: dict[int, str] = {
     **{getattr(Qt.Key, f"Key_{letter.upper()}").value: letter for letter in "wasdqerfijkl"},
@@ -16,8 +17,22 @@ KEYS: dict[int, str] = {
     Qt.Key.Key_Shift.value: "shift",
 }
 _ROWS: tuple[tuple[tuple[str, str], ...], ...] = (
-    (("q", "turn"), ("w", "away"), ("e", "turn"), ("r", "up"), ("i", "tilt"), ("j", "roll")),
-    (("a", "left"), ("s", "near"), ("d", "right"), ("f", "down"), ("k", "tilt"), ("l", "roll")),
+    (
+        ("q", mark("turn")),
+        ("w", mark("away")),
+        ("e", mark("turn")),
+        ("r", mark("up")),
+        ("i", mark("tilt")),
+        ("j", mark("roll")),
+    ),
+    (
+        ("a", mark("left")),
+        ("s", mark("near")),
+        ("d", mark("right")),
+        ("f", mark("down")),
+        ("k", mark("tilt")),
+        ("l", mark("roll")),
+    ),
 )
 
 
@@ -51,7 +66,7 @@ class SteerPad(QWidget):
         self._on = False
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setAccessibleName("Keyboard steering")
+        self.setAccessibleName(t("Keyboard steering"))
         theme.changed.connect(self.update)
 
     @property
@@ -138,7 +153,7 @@ class SteerPad(QWidget):
             for x, (name, meaning) in enumerate(row):
                 self._paint_key(painter, QRect(x * width, y * 42, width - 5, 37), name, meaning, live)
         box = QRect(self.width() - gripper_width + 2, 0, gripper_width - 2, 79)
-        self._paint_key(painter, box, "space", "gripper", live, shown=self._gripper_key)
+        self._paint_key(painter, box, "space", mark("gripper"), live, shown=self._gripper_key)
         painter.setPen(QColor(self._theme.colours.accent if live else self._theme.colours.dim))
         painter.setFont(base_font(0.85))
         line = QRect(0, 86, self.width(), 24)
@@ -146,8 +161,8 @@ class SteerPad(QWidget):
 
     def _words(self, live: bool) -> str:
         if live:
-            return "Hold a key to move, Shift for slow; let go to stay."
-        return "Click here to steer again." if self._on else "Switch steering on to move the arm with these keys."
+            return t("Hold a key to move, Shift for slow; let go to stay.")
+        return t("Click here to steer again.") if self._on else t("Switch steering on to move the arm with these keys.")
 
     def _paint_key(
         self, painter: QPainter, box: QRect, name: str, meaning: str, live: bool, *, shown: str = ""
@@ -166,4 +181,4 @@ class SteerPad(QWidget):
         painter.setFont(base_font(0.75))
         painter.setPen(QColor(colours.on_accent if down else colours.dim))
         bottom = QRect(box.left(), box.top() + box.height() // 2, box.width(), box.height() // 2 - 1)
-        painter.drawText(bottom, Qt.AlignmentFlag.AlignCenter, meaning)
+        painter.drawText(bottom, Qt.AlignmentFlag.AlignCenter, t(meaning))

@@ -9,6 +9,7 @@ from PyQt6.QtWidgets import QFrame, QLabel, QScrollArea
 
 from ui import words
 from ui.theme import Theme
+from ui.translate import t
 from workbench.services.take_facts import TakeFacts
 
 
@@ -29,7 +30,7 @@ class TakeDetails(QScrollArea):
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.setAccessibleName("What is known of the take")
+        self.setAccessibleName(t("What is known of the take"))
         theme.changed.connect(self._paint)
         self._paint()
 
@@ -62,16 +63,16 @@ def summary(facts: TakeFacts) -> str:
     if facts.remarks:
         parts.append(f"▲ {words.count(len(facts.remarks), 'remark')} (D)")
     elif facts.checked:
-        parts.append("✔ no remark")
+        parts.append(t("✔ no remark"))
     parts += [f"#{tag}" for tag in facts.tags]
     if facts.sets:
-        parts.append(f"in {', '.join(facts.sets)}")
+        parts.append(t("in {names}", names=", ".join(facts.sets)))
     if facts.models:
-        parts.append(f"learnt from by {words.count(len(facts.models), 'model')}")
+        parts.append(t("learnt from by {models}", models=words.count(len(facts.models), "model")))
     if facts.driven_by:
-        parts.append(f"driven by {facts.driven_by[:8]}")
+        parts.append(t("driven by {model}", model=facts.driven_by[:8]))
     if facts.archived is not None:
-        parts.append("archived")
+        parts.append(t("archived"))
     return " · ".join(parts)
 
 
@@ -79,29 +80,33 @@ def _lines(facts: TakeFacts) -> list[tuple[str, str, str]]:
     """(heading, colour, sentence)."""
     lines = [_remark(flag, sentence) for flag, sentence in facts.remarks]
     if not lines:
-        done = ("✔ Quality", "good", "The check found nothing to remark.")
-        lines.append(done if facts.checked else ("? Quality", "dim", "Not checked yet; it happens in the background."))
-    lines.append(("# Tags", "dim", ", ".join(facts.tags) or "none"))
-    lines.append(("In", "dim", ", ".join(facts.sets) or "no collection or snapshot"))
+        done = (t("✔ Quality"), "good", t("The check found nothing to remark."))
+        lines.append(
+            done if facts.checked else (t("? Quality"), "dim", t("Not checked yet; it happens in the background."))
+        )
+    lines.append((t("# Tags"), "dim", ", ".join(facts.tags) or t("none")))
+    lines.append((t("Part of"), "dim", ", ".join(facts.sets) or t("no collection or snapshot")))
     learnt = ", ".join(f"{model_id} ({words.stage(stage)})" for model_id, stage in facts.models)
-    lines.append(("Models that learnt from it", "dim", learnt or "none yet"))
+    lines.append((t("Models that learnt from it"), "dim", learnt or t("none yet")))
     if facts.driven_by:
-        lines.append(("Driven by", "dim", f"the model {facts.driven_by}"))
+        lines.append((t("Driven by"), "dim", t("the model {model}", model=facts.driven_by)))
     if facts.split_of:
-        lines.append(("Cut from", "dim", f"the take {facts.split_of}"))
-    lines.append(("Stored", "dim", _stored(facts)))
+        lines.append((t("Cut from"), "dim", t("the take {take}", take=facts.split_of)))
+    lines.append((t("Stored"), "dim", _stored(facts)))
     return lines
 
 
 def _remark(flag: str, sentence: str) -> tuple[str, str, str]:
     look = words.quality((flag,), checked=True)
-    said = f"{sentence[:1].upper()}{sentence[1:]}." if sentence else "An earlier check left no sentence."
+    said = f"{sentence[:1].upper()}{sentence[1:]}." if sentence else t("An earlier check left no sentence.")
     return f"{look.symbol} {words.flag(flag).capitalize()}", look.colour, said
 
 
 def _stored(facts: TakeFacts) -> str:
     archived = facts.archived
     if archived is None:
-        return "as recorded; the compact form would not be smaller" if facts.not_worth else "as recorded"
-    likeness = f", pictures alike to {archived.psnr_db:.1f} dB or better" if archived.psnr_db is not None else ""
-    return f"archived: {words.size(archived.before)} became {words.size(archived.after)}{likeness}"
+        return t("as recorded; the compact form would not be smaller") if facts.not_worth else t("as recorded")
+    said = t("archived: {before} became {after}", before=words.size(archived.before), after=words.size(archived.after))
+    if archived.psnr_db is None:
+        return said
+    return said + t(", pictures alike to {db} dB or better", db=f"{archived.psnr_db:.1f}")

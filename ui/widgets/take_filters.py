@@ -10,6 +10,7 @@ from PyQt6.QtCore import QTimer
 from PyQt6.QtWidgets import QComboBox, QGridLayout, QLineEdit, QVBoxLayout, QWidget
 
 from ui import words
+from ui.translate import mark, t
 from ui.widgets.chooser import Chooser, fill_chooser
 from workbench.core.types import EpisodeKind, Outcome
 from workbench.services.library import Library, TakeFilter
@@ -18,19 +19,19 @@ from workbench.services.take_facts import FLAGS
 _TYPING_MS = 250
 _DAYS = {"today": 0, "week": 6, "month": 29}
 _TIMES = (
-    ("Any time", None),
-    ("Today", "today"),
-    ("Last 7 days", "week"),
-    ("Last 30 days", "month"),
-    ("Older", "older"),
+    (mark("Any time"), None),
+    (mark("Today"), "today"),
+    (mark("Last 7 days"), "week"),
+    (mark("Last 30 days"), "month"),
+    (mark("Older"), "older"),
 )
 _ORDERS = (
-    ("Newest first", "newest"),
-    ("Oldest first", "oldest"),
-    ("Longest first", "longest"),
-    ("Shortest first", "shortest"),
-    ("By task", "task"),
-    ("By outcome", "outcome"),
+    (mark("Newest first"), "newest"),
+    (mark("Oldest first"), "oldest"),
+    (mark("Longest first"), "longest"),
+    (mark("Shortest first"), "shortest"),
+    (mark("By task"), "task"),
+    (mark("By outcome"), "outcome"),
 )
 _ANY_FLAG, _NO_FLAG, _UNCHECKED = "any", "none", "unchecked"
 
@@ -67,17 +68,17 @@ class TakeFilters(QWidget):
         super().__init__()
         self._changed = changed
         self.search = QLineEdit()
-        self.search.setPlaceholderText("Search tasks, notes, operators   (Ctrl+F)")
-        self.search.setAccessibleName("Search takes")
+        self.search.setPlaceholderText(t("Search tasks, notes, operators   (Ctrl+F)"))
+        self.search.setAccessibleName(t("Search takes"))
         self.search.setClearButtonEnabled(True)
-        self.kind = _chooser("Filter by who made the take")
-        self.task = _chooser("Filter by task")
-        self.outcome = _chooser("Filter by outcome")
-        self.time = _chooser("Filter by time of recording")
-        self.tag = _chooser("Filter by tag")
-        self.collection = _chooser("Filter by collection or snapshot")
-        self.flag = _chooser("Filter by quality")
-        self.order = _chooser("Order of the takes")
+        self.kind = _chooser(t("Filter by who made the take"))
+        self.task = _chooser(t("Filter by task"))
+        self.outcome = _chooser(t("Filter by outcome"))
+        self.time = _chooser(t("Filter by time of recording"))
+        self.tag = _chooser(t("Filter by tag"))
+        self.collection = _chooser(t("Filter by collection or snapshot"))
+        self.flag = _chooser(t("Filter by quality"))
+        self.order = _chooser(t("Order of the takes"))
         self._typing = QTimer(self)
         self._typing.setSingleShot(True)
         self._typing.setInterval(_TYPING_MS)
@@ -105,23 +106,23 @@ class TakeFilters(QWidget):
         column.addLayout(grid)
 
     def _fill(self) -> None:
-        _set(self.kind, [("Everyone", None), *((words.kind(kind), kind) for kind in EpisodeKind)])
-        outcomes = ((words.outcome(outcome).word.replace("–", "No label"), outcome) for outcome in Outcome)
-        _set(self.outcome, [("All outcomes", None), *outcomes])
-        _set(self.time, list(_TIMES))
+        _set(self.kind, [(t("Everyone"), None), *((words.kind(kind), kind) for kind in EpisodeKind)])
+        outcomes = ((_outcome_words(outcome), outcome) for outcome in Outcome)
+        _set(self.outcome, [(t("All outcomes"), None), *outcomes])
+        _set(self.time, [(t(words_), value) for words_, value in _TIMES])
         flags = [(f"▲ {words.flag(name).capitalize()}", name) for name in FLAGS]
-        general = [("Any quality", None), ("✔ No remark", _NO_FLAG), ("▲ Any remark", _ANY_FLAG)]
-        _set(self.flag, [*general, ("? Not checked", _UNCHECKED), *flags])
-        _set(self.order, list(_ORDERS))
+        general = [(t("Any quality"), None), (t("✔ No remark"), _NO_FLAG), (t("▲ Any remark"), _ANY_FLAG)]
+        _set(self.flag, [*general, (t("? Not checked"), _UNCHECKED), *flags])
+        _set(self.order, [(t(words_), value) for words_, value in _ORDERS])
         self.show_choices(Choices({}, {}, (), 0))
 
     def show_choices(self, choices: Choices) -> None:
         """Offer what there is; what is chosen stays chosen, even if no take is left of it."""
-        _set(self.task, [("All tasks", None), *_counted(choices.tasks, self.task, words.task)])
-        _set(self.tag, [("All tags", None), *_counted(choices.tags, self.tag, lambda tag: f"#{tag}")])
+        _set(self.task, [(t("All tasks"), None), *_counted(choices.tasks, self.task, words.task)])
+        _set(self.tag, [(t("All tags"), None), *_counted(choices.tags, self.tag, lambda tag: f"#{tag}")])
         gone = {self.collection.currentData()} - {None, *choices.sets}
         names = sorted({*choices.sets, *gone})
-        _set(self.collection, [("All sets", None), *((name, name) for name in names)])
+        _set(self.collection, [(t("All sets"), None), *((name, name) for name in names)])
 
     def wanted(self, trashed: bool) -> TakeFilter:
         """The question as it stands."""
@@ -161,6 +162,11 @@ class TakeFilters(QWidget):
     def stop(self) -> None:
         """Ask no more."""
         self._typing.stop()
+
+
+def _outcome_words(outcome: Outcome) -> str:
+    look = words.outcome(outcome)
+    return look.word if look.symbol else t("No label")
 
 
 def _between(time: str | None) -> tuple[str | None, str | None]:

@@ -11,6 +11,7 @@ from PyQt6.QtWidgets import QAbstractItemView
 from ui.bridge import Bridge
 from ui.records import ShelvedTake
 from ui.theme import Theme
+from ui.translate import t
 from ui.widgets.paged import PAGE_ROWS, Listing, PagedModel
 from ui.widgets.rows import RowsTable
 from ui.widgets.takes import take_columns, take_tip
@@ -68,7 +69,7 @@ class TakeList(RowsTable):
         self.model_: PagedModel[ShelvedTake] = PagedModel(
             theme, take_columns(), lambda take: take.id, take_tip, self._need
         )
-        super().__init__(self.model_, theme, "Takes", many=True)
+        super().__init__(self.model_, theme, t("Takes"), many=True)
         self._bridge = bridge
         self._library = library
         self._failed = failed

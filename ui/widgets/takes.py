@@ -14,6 +14,7 @@ from ui import words
 from ui.images import to_image
 from ui.records import ShelvedTake, TakeRecord
 from ui.theme import Theme, base_font
+from ui.translate import t
 from ui.widgets.rows import Column
 
 CARD_PX = 262
@@ -29,12 +30,12 @@ def take_columns() -> tuple[Column[ShelvedTake], ...]:
         return words.quality(take.flags, take.quality_version is not None)
 
     return (
-        Column("Recorded", lambda take: words.when(take.started_at), 122),
-        Column("By", lambda take: words.kind(take.kind), 72),
-        Column("Task", task_and_tags),
-        Column("Outcome", lambda take: _sign(outcome(take)), 92, lambda take: outcome(take).colour),
-        Column("Length", _length, 78),
-        Column("Quality", lambda take: _sign(quality(take)), 124, lambda take: quality(take).colour),
+        Column(t("Recorded"), lambda take: words.when(take.started_at), 122),
+        Column(t("By"), lambda take: words.kind(take.kind), 72),
+        Column(t("Task"), task_and_tags),
+        Column(t("Outcome"), lambda take: _sign(outcome(take)), 92, lambda take: outcome(take).colour),
+        Column(t("Length"), _length, 78),
+        Column(t("Quality"), lambda take: _sign(quality(take)), 124, lambda take: quality(take).colour),
     )
 
 
@@ -46,7 +47,7 @@ def task_and_tags(take: ShelvedTake) -> str:
 def take_tip(take: ShelvedTake) -> str:
     """Everything that has no room in the row."""
     flags = ", ".join(words.flag(name) for name in take.flags)
-    lines = (task_and_tags(take), take.instruction, take.notes, flags and f"Quality: {flags}", take.id)
+    lines = (task_and_tags(take), take.instruction, take.notes, flags and t("Quality: {flags}", flags=flags), take.id)
     return "\n".join(line for line in lines if line)
 
 
@@ -75,8 +76,8 @@ class TakeCard(QAbstractButton):
         self._image: QImage | None = None
         self.pixels: NDArray[np.uint8] | None = None
         outcome = words.outcome(record.outcome)
-        self.setAccessibleName(f"Open take: {words.task(record.task)}, {outcome.word}")
-        self.setToolTip(f"{record.instruction}\n{words.when(record.started_at)} · open in the library")
+        self.setAccessibleName(t("Open take: {task}, {outcome}", task=words.task(record.task), outcome=outcome.word))
+        self.setToolTip(f"{record.instruction}\n{words.when(record.started_at)} · " + t("open in the library"))
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         theme.changed.connect(self.update)
@@ -115,7 +116,7 @@ class TakeCard(QAbstractButton):
         font = base_font(0.88, bold=True)
         painter.setFont(font)
         painter.setPen(QColor(getattr(colours, outcome.colour)))
-        label = f"{outcome.symbol} {outcome.word}" if outcome.symbol else "Not labelled"
+        label = f"{outcome.symbol} {outcome.word}" if outcome.symbol else t("Not labelled")
         painter.drawText(QRect(box.left(), box.top(), box.width(), third), Qt.AlignmentFlag.AlignVCenter, label)
         painter.setFont(base_font(0.82))
         painter.setPen(QColor(colours.text))
@@ -155,7 +156,7 @@ class TakeStrip(QWidget):
         self._row.setSpacing(8)
         self._row.addStretch(1)
         self.setFixedHeight(92)
-        self.setAccessibleName("Newest takes")
+        self.setAccessibleName(t("Newest takes"))
 
     @property
     def cards(self) -> dict[str, TakeCard]:

@@ -13,6 +13,7 @@ from PyQt6.QtWidgets import QAbstractSlider, QSizePolicy, QWidget
 
 from ui import words
 from ui.theme import Theme, number_font
+from ui.translate import t
 
 _SIDE_PX = 12
 
@@ -41,7 +42,7 @@ class Timeline(QAbstractSlider):
         self.setOrientation(Qt.Orientation.Horizontal)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setAccessibleName("Position in the take")
+        self.setAccessibleName(t("Position in the take"))
         self.setEnabled(False)
         theme.changed.connect(self.update)
 
@@ -179,10 +180,11 @@ class Timeline(QAbstractSlider):
             return ""
         row = min(self.value(), len(self._times_s) - 1)
         share = row / max(1, self.maximum())
-        said = [band.meaning for band in (*self._bands, *self._remarks) if band.start <= share <= band.end]
+        said = [t(band.meaning) for band in (*self._bands, *self._remarks) if band.start <= share <= band.end]
         if self._used is not None and not self._used[0] <= share <= self._used[1]:
-            said.append("not used: outside the trim marks")
-        place = f"{words.clock_time(float(self._times_s[row]))}   row {row + 1} of {len(self._times_s)}"
+            said.append(t("not used: outside the trim marks"))
+        at = t("row {row} of {rows}", row=row + 1, rows=len(self._times_s))
+        place = f"{words.clock_time(float(self._times_s[row]))}   {at}"
         return "   ".join((place, ", ".join(dict.fromkeys(word for word in said if word)))).rstrip()
 
 

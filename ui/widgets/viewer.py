@@ -13,6 +13,7 @@ from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
 from ui.bridge import Bridge
 from ui.theme import Theme
+from ui.translate import mark, t
 from ui.widgets.chooser import Chooser
 from ui.widgets.plots import Line, Plot, axis_groups
 from ui.widgets.timeline import Band, Timeline, bands_of
@@ -22,7 +23,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.services.library import TakeView
 
 _PLAY_MS = 33
-_AUTHORITY = {1: ("busy", "the operator steered"), 2: ("good", "the policy drove")}
+_AUTHORITY = {1: ("busy", mark("the operator steered")), 2: ("good", mark("the policy drove"))}
 _FLAGS: tuple[str, ...] = ("authority", "guard")
 _SIGNALS: tuple[str, ...] = ("observation.state", "action")
 _WATCHED = ("observation.images.", "observation.depth.", "observation.state")
@@ -54,9 +55,9 @@ class TakeViewer(QWidget):
         self.shown_row = -1
         self.wall = PictureWall(theme)
         self.timeline = Timeline(theme)
-        self.plot = Plot(theme, "Signals of the take", "seconds")
+        self.plot = Plot(theme, t("Signals of the take"), t("seconds"))
         self.groups = Chooser()
-        self.groups.setAccessibleName("Signals to draw")
+        self.groups.setAccessibleName(t("Signals to draw"))
         self._clock = QElapsedTimer()
         self._clock_start_s = 0.0
         self._timer = QTimer(self)
@@ -182,7 +183,7 @@ class TakeViewer(QWidget):
         self._reading = False
         if view is self._view:
             for name, pixels in pictures.items():
-                self.wall.tiles[name].show_pixels(pixels, "No picture at this moment")
+                self.wall.tiles[name].show_pixels(pixels, t("No picture at this moment"))
             self.shown_row = row
         if self._wanted != row or view is not self._view:
             self._want(self._wanted)
@@ -200,28 +201,29 @@ class TakeViewer(QWidget):
         self._signals = signals
         self._show_flags(view)
         titles = list(axis_groups(next(iter(signals.vectors.values()))[2])) if signals.vectors else []
-        present = self.groups.currentText()
+        present = self.groups.currentData()
         self.groups.blockSignals(True)
         self.groups.clear()
-        self.groups.addItems(titles)
+        for title in titles:
+            self.groups.addItem(t(title), title)
         if present in titles:
-            self.groups.setCurrentText(present)
+            self.groups.setCurrentIndex(titles.index(present))
         self.groups.blockSignals(False)
         self.groups.setEnabled(bool(titles))
         self._draw()
         self.plot.set_cursor(float(view.row_times_s[self.timeline.value()]) if len(view.row_times_s) else None)
 
     def _draw(self) -> None:
-        title = self.groups.currentText()
+        title = self.groups.currentData()
         lines = []
         for dashed, stream in enumerate(_SIGNALS):
             if stream not in self._signals.vectors:
                 continue
             times_s, values, axes = self._signals.vectors[stream]
             for place, index in enumerate(axis_groups(axes).get(title, [])):
-                name = axes[index].removeprefix("ee.") + (" sent" if dashed else "")
+                name = axes[index].removeprefix("ee.") + (" " + t("sent") if dashed else "")
                 lines.append(Line(name, times_s, values[:, index], place, bool(dashed)))
-        nothing = "This take has pictures only" if self._view is not None and not lines else ""
+        nothing = t("This take has pictures only") if self._view is not None and not lines else ""
         self.plot.show_lines(tuple(lines), nothing)
 
     def _show_flags(self, view: TakeView) -> None:
@@ -240,9 +242,12 @@ class TakeViewer(QWidget):
         if view is None or not view.rows:
             return
         end_s = max(float(view.row_times_s[-1]), 1e-9)
-        found = [(start, end, "idle", "nothing moves") for start, end in self._still]
+        found = [(start, end, "idle", t("nothing moves")) for start, end in self._still]
         for stream, silences in self._signals.silences.items():
-            found += [(start, end, "warn", f"nothing from {stream_words(stream)}") for start, end in silences[:_MOST]]
+            found += [
+                (start, end, "warn", t("nothing from {stream}", stream=stream_words(stream)))
+                for start, end in silences[:_MOST]
+            ]
         self.timeline.set_remarks(
             [Band(min(1.0, start / end_s), min(1.0, end / end_s), *look) for start, end, *look in found]
         )

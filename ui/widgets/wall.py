@@ -10,6 +10,7 @@ from PyQt6.QtWidgets import QSizePolicy, QWidget
 
 from ui import words
 from ui.theme import Theme, base_font
+from ui.translate import t
 from ui.widgets.picture import Picture
 from workbench.core.types import Frame, StreamSpec
 from workbench.services.capture import CameraStatus
@@ -97,7 +98,7 @@ def boxes(count: int, width: int, height: int) -> list[QRect]:
 def picture_title(stream: str) -> str:
     """``observation.depth.front`` as a person would say it."""
     camera = stream.rsplit(".", 1)[-1].replace("_", " ").capitalize()
-    return f"{camera} depth" if ".depth." in stream else f"{camera} camera"
+    return t("{camera} depth", camera=camera) if ".depth." in stream else t("{camera} camera", camera=camera)
 
 
 def picture_streams(streams: Iterable[str], *, depth: bool) -> list[str]:
@@ -155,7 +156,8 @@ class LiveWall(PictureWall):
 
 def camera_facts(camera: CameraStatus) -> str:
     """``29.9 fps · 0 dropped · 640x480``."""
-    return f"{camera.fps:4.1f} fps · {camera.drops} dropped · {camera.width}x{camera.height}"
+    dropped = t("{n} dropped", n=camera.drops)
+    return f"{camera.fps:4.1f} fps · {dropped} · {camera.width}x{camera.height}"
 
 
 def camera_alarm(camera: CameraStatus) -> str:
@@ -163,4 +165,4 @@ def camera_alarm(camera: CameraStatus) -> str:
     if camera.state == "live":
         return ""
     state = words.camera_state(camera.state).word
-    return camera.error or f"Camera {camera.name} is {state}"
+    return camera.error or t("Camera {name} is {state}", name=camera.name, state=state)
