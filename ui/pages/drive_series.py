@@ -7,6 +7,7 @@ from PyQt6.QtWidgets import QFrame, QSpinBox, QVBoxLayout, QWidget
 from ui.desk import Desk
 from ui.pages.drive_tables import series_model
 from ui.pages.page import card, chooser, fill_chooser, label, row
+from ui.translate import t
 from ui.widgets.button import CommandButton
 from ui.widgets.rows import RowsTable
 from workbench.core.events import SeriesChanged
@@ -22,11 +23,11 @@ class SeriesPanel(QWidget):
         super().__init__()
         self.desk = desk
         self.run: SeriesRun | None = None
-        self.other = chooser("Model to compare with")
+        self.other = chooser(t("Model to compare with"))
         self.count = QSpinBox()
         self.count.setRange(1, 200)
         self.count.setValue(10)
-        self.count.setAccessibleName("Trials of each model")
+        self.count.setAccessibleName(t("Trials of each model"))
         self.lines = series_model(desk)
         self.words = label("", "dim", wrap=True)
         column = QVBoxLayout(self)
@@ -37,10 +38,10 @@ class SeriesPanel(QWidget):
         frame, column = card(padding=8, spacing=4)
         self.other.setMinimumWidth(60)
         column.addLayout(
-            row(self.other, self.count, CommandButton(self.desk.actions, "drive.series", words="Trial series"))
+            row(self.other, self.count, CommandButton(self.desk.actions, "drive.series", words=t("Trial series")))
         )
         column.addWidget(self.words)
-        self.table = RowsTable(self.lines, self.desk.theme, "Trial series")
+        self.table = RowsTable(self.lines, self.desk.theme, t("Trial series"))
         column.addWidget(self.table, 1)
         column.addStretch()
         self.table.hide()
@@ -48,7 +49,7 @@ class SeriesPanel(QWidget):
 
     def show_models(self, models: list[tuple[str, str]]) -> None:
         """What may be compared with."""
-        fill_chooser(self.other, [("nothing: one model alone", ""), *models], self.other.currentData())
+        fill_chooser(self.other, [(t("nothing: one model alone"), ""), *models], self.other.currentData())
 
     @property
     def running(self) -> bool:

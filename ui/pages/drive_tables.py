@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ui import words
 from ui.desk import Desk
+from ui.translate import t
 from ui.widgets.rows import Column, RowsModel
 from workbench.services.trials import Line
 
@@ -37,7 +38,7 @@ def limit_rows(limits: dict[str, object]) -> tuple[Limit, ...]:
         unit = next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), "")
         bare = next((name.removesuffix(suffix) for suffix in _UNITS if name.endswith(suffix)), name)
         rows.append(Limit(bare.replace("_", " "), f"{_limit_words(value)} {unit}".strip()))
-    return tuple(rows) or (Limit("This station has no limits", "the arm stays parked"),)
+    return tuple(rows) or (Limit(t("This station has no limits"), t("the arm stays parked")),)
 
 
 def _limit_words(value: object) -> str:
@@ -52,8 +53,8 @@ def _limit_words(value: object) -> str:
 
 def limits_model(desk: Desk) -> RowsModel[Limit]:
     columns: tuple[Column[Limit], ...] = (
-        Column("Limit", lambda limit: limit.name, 0, lambda _limit: "dim"),
-        Column("Value", lambda limit: limit.value, 140),
+        Column(t("Limit"), lambda limit: limit.name, 0, lambda _limit: "dim"),
+        Column(t("Value"), lambda limit: limit.value, 140),
     )
     return RowsModel(desk.theme, columns, lambda limit: limit.name, lambda limit: f"{limit.name}: {limit.value}")
 
@@ -63,9 +64,9 @@ def trials_model(desk: Desk) -> RowsModel[Trial]:
         return words.outcome("success" if trial.success else "failure")
 
     columns: tuple[Column[Trial], ...] = (
-        Column("No.", lambda t: f"{t.number}", 34, lambda _t: "dim"),
-        Column("Task", lambda t: words.task(t.task)),
-        Column("Outcome", lambda t: f"{outcome(t).symbol} {outcome(t).word}", 86, lambda t: outcome(t).colour),
+        Column(t("No."), lambda t: f"{t.number}", 34, lambda _t: "dim"),
+        Column(t("Task"), lambda t: words.task(t.task)),
+        Column(t("Outcome"), lambda t: f"{outcome(t).symbol} {outcome(t).word}", 86, lambda t: outcome(t).colour),
     )
     return RowsModel(desk.theme, columns, lambda t: t.episode_id, lambda t: t.episode_id)
 
@@ -75,12 +76,16 @@ def series_model(desk: Desk) -> RowsModel[Line]:
 
     def rate(line: Line) -> str:
         low, high = line.rate.interval
-        return f"{100 * line.rate.success:.0f} %  ({100 * low:.0f} to {100 * high:.0f})" if line.rate.n else "–"
+        if not line.rate.n:
+            return "–"
+        return f"{100 * line.rate.success:.0f} %  " + t(
+            "({low} to {high})", low=f"{100 * low:.0f}", high=f"{100 * high:.0f}"
+        )
 
     columns: tuple[Column[Line], ...] = (
-        Column("Policy", lambda line: f"{line.label} {line.model_id[:8]}".strip(), 120),
+        Column(t("Policy"), lambda line: f"{line.label} {line.model_id[:8]}".strip(), 120),
         Column("n", lambda line: f"{line.rate.n}", 34, lambda _line: "dim"),
-        Column("Success, 95 %", rate),
-        Column("Time", lambda line: f"{line.seconds:.1f} s" if line.seconds else "–", 56, lambda _line: "dim"),
+        Column(t("Success, 95 %"), rate),
+        Column(t("Time"), lambda line: f"{line.seconds:.1f} s" if line.seconds else "–", 56, lambda _line: "dim"),
     )
     return RowsModel(desk.theme, columns, lambda line: f"{line.label} {line.task}", lambda line: line.task)

@@ -12,6 +12,7 @@ from ui import words
 from ui.actions import Situation
 from ui.bridge import Listeners
 from ui.desk import Desk
+from ui.translate import t
 from ui.widgets.chooser import Chooser, fill_chooser
 from ui.widgets.notice import Notice
 from workbench.core.errors import WorkbenchError
@@ -81,7 +82,9 @@ class Page(QWidget):
         """Ask the station for something in the background; a refusal is shown on this page with its next step."""
         station = self.desk.station
         if station is None:
-            self.notice.error(WorkbenchError("the station is not running", "Wait for it or start it again with F5"))
+            self.notice.error(
+                WorkbenchError(t("the station is not running"), t("Wait for it or start it again with F5"))
+            )
             return
         if busy:
             self.notice.busy(busy)

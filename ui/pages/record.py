@@ -15,6 +15,7 @@ from ui.actions import Situation
 from ui.desk import Desk
 from ui.pages.page import Page, card, chooser, fill_chooser, label, row, side_panel
 from ui.records import TakeRecord
+from ui.translate import t
 from ui.widgets.badge import StateBadge
 from ui.widgets.button import CommandButton
 from ui.widgets.steer import SteerPad
@@ -40,17 +41,17 @@ class RecordPage(Page):
         self._kind = EpisodeKind.TELEOP
         self._playing = False
         self.wall = LiveWall(desk.theme, lambda stream: desk.station.latest(stream) if desk.station else None)
-        self.badge = StateBadge("Recorder", desk.theme)
-        self.tasks = chooser("Task")
+        self.badge = StateBadge(t("Recorder"), desk.theme)
+        self.tasks = chooser(t("Task"))
         self.instruction = label("", "dim", wrap=True)
         self.disk = label("", "dim")
         self.pad = SteerPad(desk.theme, self._keys)
         self.strip = TakeStrip(desk.theme, lambda take: desk.go("library", take))
-        self._strip_empty = label("No takes yet. Choose a task and press ⏎ to record the first one.", "dim")
+        self._strip_empty = label(t("No takes yet. Choose a task and press ⏎ to record the first one."), "dim")
         self._build()
         self._bind()
         self.listeners.on(TakeSealed, self._sealed)
-        self.listeners.on(TakeDiscarded, lambda _event: self.notice.done("The take is in the trash"))
+        self.listeners.on(TakeDiscarded, lambda _event: self.notice.done(t("The take is in the trash")))
         self.listeners.on(LibraryChanged, lambda _event: self._load_strip())
         self.listeners.on(TakesRecovered, self._recovered)
         self.listeners.on(Failed, self._failed)
@@ -63,7 +64,7 @@ class RecordPage(Page):
         left = QVBoxLayout()
         left.setSpacing(8)
         left.addWidget(self.wall, 1)
-        heading = row(label("Newest takes", "heading"), self._strip_empty)
+        heading = row(label(t("Newest takes"), "heading"), self._strip_empty)
         heading.addStretch(1)
         heading.addWidget(self.disk)
         left.addLayout(heading)
@@ -78,12 +79,12 @@ class RecordPage(Page):
 
     def _task_card(self) -> QFrame:
         frame, column = card(padding=10, spacing=6)
-        column.addLayout(row(label("Task", "heading"), self.tasks))
+        column.addLayout(row(label(t("Task"), "heading"), self.tasks))
         column.itemAt(0).layout().setStretch(1, 1)  # type: ignore[union-attr]
         column.addWidget(self.instruction)
         actions = self.desk.actions
-        robot = CommandButton(actions, "record.robot", words="Robot")
-        human = CommandButton(actions, "record.human", words="Person")
+        robot = CommandButton(actions, "record.robot", words=t("Robot"))
+        human = CommandButton(actions, "record.human", words=t("Person"))
         column.addLayout(row(robot, human))
         return frame
 
@@ -91,21 +92,21 @@ class RecordPage(Page):
         frame, column = card(padding=10, spacing=7)
         actions = self.desk.actions
         column.addWidget(CommandButton(actions, "record.start", tall="true"))
-        success = CommandButton(actions, "record.success", words="Success", tall="true")
-        failure = CommandButton(actions, "record.failure", words="Failure", tall="true")
+        success = CommandButton(actions, "record.success", words=t("Success"), tall="true")
+        failure = CommandButton(actions, "record.failure", words=t("Failure"), tall="true")
         column.addLayout(row(success, failure))
         column.addLayout(
-            row(CommandButton(actions, "record.keep", words="Label later"), CommandButton(actions, "record.discard"))
+            row(CommandButton(actions, "record.keep", words=t("Label later")), CommandButton(actions, "record.discard"))
         )
-        self._sim_play = CommandButton(actions, "record.play", words="Simulate")
-        self._sim_reset = CommandButton(actions, "record.reset", words="New table")
+        self._sim_play = CommandButton(actions, "record.play", words=t("Simulate"))
+        self._sim_reset = CommandButton(actions, "record.reset", words=t("New table"))
         column.addLayout(row(self._sim_play, self._sim_reset))
         return frame
 
     def _steer_card(self) -> QFrame:
         frame, column = card(padding=10, spacing=8)
-        steer = CommandButton(self.desk.actions, "record.steer", words="Steer")
-        depth = CommandButton(self.desk.actions, "record.depth", words="Depth")
+        steer = CommandButton(self.desk.actions, "record.steer", words=t("Steer"))
+        depth = CommandButton(self.desk.actions, "record.depth", words=t("Depth"))
         column.addLayout(row(steer, depth))
         column.addWidget(self.pad)
         return frame
@@ -135,7 +136,7 @@ class RecordPage(Page):
         self.desk.task = task
         sentence = dict(self.desk.tasks()).get(task, "")
         self.instruction.setText(
-            f"“{sentence}”" if sentence else "This station has no tasks; add [[tasks]] to station.toml."
+            f"“{sentence}”" if sentence else t("This station has no tasks; add [[tasks]] to station.toml.")
         )
 
     def _choose_kind(self, kind: EpisodeKind) -> None:
@@ -154,13 +155,15 @@ class RecordPage(Page):
     def _play(self) -> None:
         task, kind = self.desk.task, self._kind
         self._playing = True
-        who = "hand" if kind is EpisodeKind.HUMAN else "operator"
-        self.notice.busy(f"The simulated {who} does the task; the take ends and is labelled by itself")
+        if kind is EpisodeKind.HUMAN:
+            self.notice.busy(t("The simulated hand does the task; the take ends and is labelled by itself"))
+        else:
+            self.notice.busy(t("The simulated operator does the task; the take ends and is labelled by itself"))
         self.order(lambda station: station.play(task, kind))
 
     def _reset(self) -> None:
         task, actor = self.desk.task, "human" if self._kind is EpisodeKind.HUMAN else "robot"
-        self.order(lambda station: station.reset_scene(task, actor), busy="Setting the table")
+        self.order(lambda station: station.reset_scene(task, actor), busy=t("Setting the table"))
 
     def _steer(self) -> None:
         on = self.desk.actions["record.steer"].isChecked()
@@ -197,12 +200,13 @@ class RecordPage(Page):
 
     def _sealed(self, event: TakeSealed) -> None:
         self._playing = False
-        self.notice.done(f"Saved: {words.duration(event.duration_s)}, {event.frames} pictures")
+        length, pictures = words.duration(event.duration_s), words.count(event.frames, "picture")
+        self.notice.done(t("Saved: {length}, {pictures}", length=length, pictures=pictures))
 
     def _recovered(self, event: TakesRecovered) -> None:
         """The takes themselves appear in the strip; this says what was kept of them."""
-        more = f" (and {len(event.messages) - 2} more)" if len(event.messages) > 2 else ""
-        self.notice.warn("Recording had been interrupted. " + "; ".join(event.messages[:2]) + more)
+        more = " " + t("(and {n} more)", n=len(event.messages) - 2) if len(event.messages) > 2 else ""
+        self.notice.warn(t("Recording had been interrupted.") + " " + "; ".join(event.messages[:2]) + more)
 
     def _failed(self, event: Failed) -> None:
         self._playing = False
@@ -237,8 +241,8 @@ class RecordPage(Page):
         figure = words.clock_time(recorder.elapsed_s) if recorder.episode_id else ""
         self.badge.show_state(state, figure, self._detail(status))
         self.wall.show_status(status.cameras)
-        low = " · nearly full, free some space" if status.free_bytes < _LOW_DISK_BYTES else ""
-        self.disk.setText(f"{words.size(status.free_bytes)} free on disk{low}")
+        low = " · " + t("nearly full, free some space") if status.free_bytes < _LOW_DISK_BYTES else ""
+        self.disk.setText(t("{size} free on disk", size=words.size(status.free_bytes)) + low)
 
     def _detail(self, status: StationStatus) -> str:
         recorder = status.recorder
@@ -246,9 +250,9 @@ class RecordPage(Page):
             return recorder.error
         if recorder.episode_id:
             pictures = sum(count for name, count in recorder.items.items() if ".images." in name)
-            gaps = "nothing missing" if not recorder.gaps else f"{recorder.gaps} missing"
-            return f"{pictures} pictures, {gaps} · {words.kind(recorder.kind)}"
-        return "Press ⏎ to start a take" if self.desk.running else "The station is starting"
+            gaps = t("{n} missing", n=recorder.gaps) if recorder.gaps else t("nothing missing")
+            return f"{words.count(pictures, 'picture')}, {gaps} · {words.kind(recorder.kind)}"
+        return t("Press ⏎ to start a take") if self.desk.running else t("The station is starting")
 
     def close_page(self) -> None:
         """Let go of the keys, too."""

@@ -12,6 +12,7 @@ from ui import words
 from ui.actions import Situation
 from ui.desk import Desk
 from ui.pages.page import Page, card, label, row
+from ui.translate import t
 from ui.widgets.badge import StateBadge
 from ui.widgets.button import CommandButton
 from ui.widgets.proposal import ProposalPanel
@@ -47,15 +48,15 @@ class StationPage(Page):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         theme = desk.theme
-        self.badge = StateBadge("Before the next take", theme)
+        self.badge = StateBadge(t("Before the next take"), theme)
         self.findings = findings_model(theme)
         self.cameras = cameras_model(theme)
         self.devices = devices_model(theme)
         self.limits = limits_model(theme)
-        self.findings_table = RowsTable(self.findings, theme, "What was looked at")
-        self.cameras_table = RowsTable(self.cameras, theme, "Cameras")
-        self.devices_table = RowsTable(self.devices, theme, "Devices")
-        self.limits_table = RowsTable(self.limits, theme, "Limits of the arm, read only")
+        self.findings_table = RowsTable(self.findings, theme, t("What was looked at"))
+        self.cameras_table = RowsTable(self.cameras, theme, t("Cameras"))
+        self.devices_table = RowsTable(self.devices, theme, t("Devices"))
+        self.limits_table = RowsTable(self.limits, theme, t("Limits of the arm, read only"))
         self.fix = label("", wrap=True)
         self.camera_words = label("", "dim", wrap=True)
         self.arm_words = label("", wrap=True)
@@ -70,7 +71,7 @@ class StationPage(Page):
         self._looking = self._offered = False
         self._build()
         self._bind()
-        self.badge.show_state(words.LOOKING, "", "Nothing has been looked at yet")
+        self.badge.show_state(words.LOOKING, "", t("Nothing has been looked at yet"))
 
     # layout ---------------------------------------------------------------------------------------------------------
 
@@ -148,7 +149,7 @@ class StationPage(Page):
         self._cameras = ()
         self.cameras.replace(())
         self.camera_words.setText(f"{state.symbol} {hint}")
-        self.arm_words.setText(f"{state.symbol} Arm: {hint}")
+        self.arm_words.setText(f"{state.symbol} " + t("Arm: {words}", words=hint))
         self.steering_words.setText("")
         if state == words.NOT_RUNNING:
             self.look()
@@ -164,7 +165,7 @@ class StationPage(Page):
         if self._looking:
             return
         self._looking = True
-        self.badge.show_state(words.LOOKING, "", "Devices, disk, memory, cameras, calibration")
+        self.badge.show_state(words.LOOKING, "", t("Devices, disk, memory, cameras, calibration"))
         station = self.desk.station if self.desk.running else None
         home, work = self.desk.home, self.look_over
         self.desk.bridge.run_in_background(lambda: work(home, station), self._looked, self._not_looked, lane=_LANE)
@@ -174,8 +175,8 @@ class StationPage(Page):
         self._overview = overview
         self._known = ()  # places may have been calibrated since
         bad = [finding for finding in overview.findings if finding.level != "ok"]
-        detail = finding_rows(tuple(bad))[0].found if bad else f"{len(overview.findings)} things looked at"
-        figure = f"{len(bad)} of {len(overview.findings)}" if bad else ""
+        detail = finding_rows(tuple(bad))[0].found if bad else t("{n} things looked at", n=len(overview.findings))
+        figure = t("{n} of {all}", n=len(bad), all=len(overview.findings)) if bad else ""
         self.badge.show_state(words.preflight_state(overview.level), figure, detail)
         if self.findings.replace(finding_rows(overview.findings)):
             self.findings_table.selectRow(0)
@@ -195,8 +196,10 @@ class StationPage(Page):
 
     def _show_limits(self, settings: Settings) -> None:
         limits = settings.limits.model_dump() if settings.limits is not None else {}
-        nothing = [("None", "the arm stays parked until station.toml has a section [limits]")]
-        self.limits.replace(words.limits(limits) or (nothing if settings.arm is not None else [("None", "no arm")]))
+        nothing = [(t("None"), t("the arm stays parked until station.toml has a section [limits]"))]
+        self.limits.replace(
+            words.limits(limits) or (nothing if settings.arm is not None else [(t("None"), t("no arm"))])
+        )
 
     # cameras and arm ------------------------------------------------------------------------------------------------
 
@@ -241,20 +244,21 @@ class StationPage(Page):
         if chosen:
             self.camera_words.setText(camera_sentences(self.cameras.records[chosen[0]]))
         elif self.desk.running:
-            self.camera_words.setText("This station has no camera")
+            self.camera_words.setText(t("This station has no camera"))
 
     def _show_arm(self, driver: DriverStatus) -> None:
         station = self.desk.station
         settings = station.settings if station is not None else None
         if settings is None or settings.arm is None:
-            self.arm_words.setText("Arm: none in the settings")
+            self.arm_words.setText(t("Arm: none in the settings"))
         else:
             state = words.driver_state(driver.state)
             reason = f": {driver.reason}" if driver.reason else ""
-            latched = " The stop is kept until a person clears it." if driver.latched else ""
-            self.arm_words.setText(f"{state.symbol} Arm ({settings.arm.kind}): {state.word.lower()}{reason}.{latched}")
+            latched = " " + t("The stop is kept until a person clears it.") if driver.latched else ""
+            said = t("Arm ({kind}): {state}", kind=settings.arm.kind, state=state.word.lower())
+            self.arm_words.setText(f"{state.symbol} {said}{reason}.{latched}")
         teleop = settings.teleop.kind if settings is not None else "none"
-        self.steering_words.setText(f"Steered by: {teleop}. {driver.device}".strip())
+        self.steering_words.setText(f"{t('Steered by: {device}.', device=teleop)} {driver.device}".strip())
 
     def _compare(self, *, remember: bool) -> None:
         def work_done(looks: list[Look]) -> None:
@@ -263,12 +267,18 @@ class StationPage(Page):
             fresh = remember or all(look.new for look in looks)
             moved = [look.camera for look in looks if look.comparison.verdict == "moved"]
             if moved:
-                self.notice.warn(f"moved: {', '.join(moved)}", "Put the camera back, or calibrate again and remember")
+                self.notice.warn(
+                    t("moved: {cameras}", cameras=", ".join(moved)),
+                    t("Put the camera back, or calibrate again and remember"),
+                )
             else:
-                self.notice.done("The present pictures are the references" if fresh else "No camera has moved")
+                self.notice.done(t("The present pictures are the references") if fresh else t("No camera has moved"))
 
         self.order(
-            lambda station: check_running(station, remember=remember), work_done, lane=_LANE, busy="Comparing pictures"
+            lambda station: check_running(station, remember=remember),
+            work_done,
+            lane=_LANE,
+            busy=t("Comparing pictures"),
         )
 
     # settings -------------------------------------------------------------------------------------------------------
@@ -298,8 +308,8 @@ class StationPage(Page):
     def _written(self) -> None:
         self._show_proposal(None)
         self.notice.warn(
-            "The settings are written to station.toml",
-            "Restart the station to use them (Ctrl+F5, or F5 while it is not running)",
+            t("The settings are written to station.toml"),
+            t("Restart the station to use them (Ctrl+F5, or F5 while it is not running)"),
         )
         self.look()
 

@@ -6,6 +6,7 @@ from PyQt6.QtWidgets import QLabel, QPlainTextEdit, QVBoxLayout, QWidget
 
 from ui.actions import Actions
 from ui.theme import number_font
+from ui.translate import t
 from ui.widgets.button import CommandButton
 from workbench.services.station_setup import Proposal
 
@@ -16,14 +17,14 @@ class ProposalPanel(QWidget):
     def __init__(self, actions: Actions) -> None:
         super().__init__()
         self._proposal: Proposal | None = None
-        self.title = QLabel("Proposed settings")
+        self.title = QLabel(t("Proposed settings"))
         self.title.setProperty("title", True)
         self.notes = QLabel()
         self.notes.setWordWrap(True)
         self.text = QPlainTextEdit()
         self.text.setReadOnly(True)
         self.text.setFont(number_font(0.95))
-        self.text.setAccessibleName("Proposed station.toml")
+        self.text.setAccessibleName(t("Proposed station.toml"))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(10)

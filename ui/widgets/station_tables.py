@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ui import words
 from ui.theme import Theme
+from ui.translate import mark, t
 from ui.widgets.rows import Column, RowsModel
 from workbench.services.camera_watch import Look
 from workbench.services.capture import CameraStatus
@@ -13,7 +14,6 @@ from workbench.services.devices import Device, DeviceList
 from workbench.services.overview import Finding, Place
 
 _ORDER = ("bad", "warn", "ok")
-_VERDICT = {"ok": "stands as before", "moved": "has moved", "cannot tell": "cannot tell"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ def findings_model(theme: Theme) -> RowsModel[Finding]:
     """What was looked at before the next take."""
     columns: tuple[Column[Finding], ...] = (
         Column("", lambda f: words.level(f.level).symbol, 34, lambda f: words.level(f.level).colour),
-        Column("Looked at", lambda f: f.name, 128),
-        Column("Found", lambda f: f.found),
+        Column(t("Looked at"), lambda f: f.name, 128),
+        Column(t("Found"), lambda f: f.found),
     )
     return RowsModel(theme, columns, lambda f: f.name, lambda f: finding_sentence(f))
 
@@ -58,14 +58,14 @@ def finding_sentence(finding: Finding) -> str:
 def cameras_model(theme: Theme) -> RowsModel[CameraRow]:
     """Health of the cameras."""
     columns: tuple[Column[CameraRow], ...] = (
-        Column("Camera", lambda row: row.status.name, 72),
-        Column("State", lambda row: _sign(words.camera_state(row.status.state)), 78,
+        Column(t("Camera"), lambda row: row.status.name, 72),
+        Column(t("State"), lambda row: _sign(words.camera_state(row.status.state)), 78,
                lambda row: words.camera_state(row.status.state).colour),
-        Column("Rate", _rate, 112, lambda row: "warn" if is_slow(row) else ""),
-        Column("Lost", lambda row: str(row.status.drops), 56, lambda row: "warn" if row.status.drops else ""),
-        Column("Clock", lambda row: row.status.clock_domain or "–", 70),
-        Column("USB", lambda row: (row.status.info.usb if row.status.info else "") or "–", 52),
-        Column("Where it stands", _stands, 0, _stands_colour),
+        Column(t("Rate"), _rate, 112, lambda row: "warn" if is_slow(row) else ""),
+        Column(t("Lost"), lambda row: str(row.status.drops), 56, lambda row: "warn" if row.status.drops else ""),
+        Column(t("Clock"), lambda row: row.status.clock_domain or "–", 70),
+        Column(t("USB"), lambda row: (row.status.info.usb if row.status.info else "") or "–", 52),
+        Column(t("Where it stands"), _stands, 0, _stands_colour),
     )  # fmt: skip
     return RowsModel(theme, columns, lambda row: row.status.name, camera_sentences)
 
@@ -80,14 +80,15 @@ def camera_sentences(row: CameraRow) -> str:
     status, info = row.status, row.status.info
     lines = []
     if info is not None:
-        firmware = f", firmware {info.firmware}" if info.firmware else ""
+        firmware = ", " + t("firmware {version}", version=info.firmware) if info.firmware else ""
         size = f", {status.width} x {status.height}"
-        lines.append(f"{info.title or info.kind}, serial number {info.serial or 'unknown'}{firmware}{size}")
+        serial = t("serial number {number}", number=info.serial or t("unknown"))
+        lines.append(f"{info.title or info.kind}, {serial}{firmware}{size}")
     if status.error:
         lines.append(f"▲ {status.error}")
     lines += [f"▲ {warning}" for warning in status.warnings]
     if row.place is not None:
-        lines.append(f"{words.level(row.place.level).symbol} Place: {row.place.found}")
+        lines.append(f"{words.level(row.place.level).symbol} " + t("Place: {words}", words=row.place.found))
         if row.place.fix:
             lines.append(row.place.fix)
     if row.look is not None:
@@ -99,11 +100,16 @@ def look_sentence(look: Look) -> str:
     """Whether a camera has moved."""
     found = look.comparison
     if look.new:
-        return "✔ This picture is the reference now"
+        return t("✔ This picture is the reference now")
     if found.verdict == "moved":
-        return f"▲ It has moved: {found.distance_px:.1f} px, {found.turn_deg:.2f}°. Put it back or calibrate again"
-    sign = "✔" if found.verdict == "ok" else "?"
-    return f"{sign} It {_VERDICT[found.verdict]}" if found.verdict == "ok" else f"{sign} Cannot tell: {found.reason}"
+        return t(
+            "▲ It has moved: {px} px, {turn}°. Put it back or calibrate again",
+            px=f"{found.distance_px:.1f}",
+            turn=f"{found.turn_deg:.2f}",
+        )
+    if found.verdict == "ok":
+        return t("✔ It stands as before")
+    return t("? Cannot tell: {reason}", reason=found.reason)
 
 
 def devices_model(theme: Theme) -> RowsModel[DeviceRow]:
@@ -111,8 +117,8 @@ def devices_model(theme: Theme) -> RowsModel[DeviceRow]:
     columns: tuple[Column[DeviceRow], ...] = (
         Column("", lambda row: words.device_state(row.device.status).symbol, 34,
                lambda row: words.device_state(row.device.status).colour),
-        Column("Device", _device, 176),
-        Column("As", lambda row: row.group, 82),
+        Column(t("Device"), _device, 176),
+        Column(t("As"), lambda row: t(row.group), 82),
         Column("", lambda row: f"{words.device_state(row.device.status).word}: {row.device.reason}".rstrip(": ")),
     )  # fmt: skip
     return RowsModel(
@@ -122,7 +128,7 @@ def devices_model(theme: Theme) -> RowsModel[DeviceRow]:
 
 def device_rows(devices: DeviceList) -> tuple[DeviceRow, ...]:
     """What the settings name first, then what else is there, then what could be."""
-    groups = (("camera", devices.cameras), ("arm", devices.arms), ("steering", devices.teleops))
+    groups = ((mark("camera"), devices.cameras), (mark("arm"), devices.arms), (mark("steering"), devices.teleops))
     rows = [DeviceRow(group, device) for group, found in groups for device in found]
     order = {"attached": 1, "missing": 2, "possible": 3}
     return tuple(sorted(rows, key=lambda row: 0 if row.device.chosen else order.get(row.device.status, 4)))
@@ -131,8 +137,8 @@ def device_rows(devices: DeviceList) -> tuple[DeviceRow, ...]:
 def limits_model(theme: Theme) -> RowsModel[tuple[str, str]]:
     """The guard's limits."""
     columns: tuple[Column[tuple[str, str]], ...] = (
-        Column("Limit", lambda row: row[0], 176),
-        Column("Of the arm", lambda row: row[1]),
+        Column(t("Limit"), lambda row: row[0], 176),
+        Column(t("Of the arm"), lambda row: row[1]),
     )
     return RowsModel(theme, columns, lambda row: row[0], lambda row: f"{row[0]}: {row[1]}")
 
@@ -144,12 +150,13 @@ def _device(row: DeviceRow) -> str:
 
 
 def _rate(row: CameraRow) -> str:
-    return f"{'▲ ' if is_slow(row) else ''}{row.status.fps:.1f} of {row.nominal_hz:.4g} Hz"
+    rate = t("{rate} of {nominal} Hz", rate=f"{row.status.fps:.1f}", nominal=f"{row.nominal_hz:.4g}")
+    return f"▲ {rate}" if is_slow(row) else rate
 
 
 def _stands(row: CameraRow) -> str:
     if row.look is not None and row.look.comparison.verdict == "moved":
-        return "▲ has moved"
+        return t("▲ has moved")
     if row.place is None:
         return "–"
     return f"{words.level(row.place.level).symbol} {row.place.found}"
