@@ -11,15 +11,16 @@ import numpy as np
 from ui import words
 from ui.records import ModelEntry
 from ui.theme import Theme
+from ui.translate import mark, t
 from ui.widgets.plots import Line
 from ui.widgets.rows import Column, RowsModel
 from workbench.services.jobs import JobStatus
 
 _FIGURES: dict[str, tuple[tuple[str, str, str], ...]] = {  # words, path into the metrics, unit
-    "act_vae": (("error", "rmse_mm", "mm"), ("codes used", "used_share", "%")),
-    "vd_vae": (("match", "retrieval_top1", "%"), ("chance", "chance", "%")),
-    "ntp": (("tokens right", "token_accuracy", "%"), ("error", "errors_mm.ntp.4", "mm")),
-    "rf": (("error", "errors_mm.rf.4", "mm"), ("thinks", "latency_ms.rf", "ms")),
+    "act_vae": ((mark("error"), "rmse_mm", "mm"), (mark("codes used"), "used_share", "%")),
+    "vd_vae": ((mark("match"), "retrieval_top1", "%"), (mark("chance"), "chance", "%")),
+    "ntp": ((mark("tokens right"), "token_accuracy", "%"), (mark("error"), "errors_mm.ntp.4", "mm")),
+    "rf": ((mark("error"), "errors_mm.rf.4", "mm"), (mark("thinks"), "latency_ms.rf", "ms")),
 }
 
 
@@ -30,11 +31,11 @@ def jobs_model(theme: Theme) -> RowsModel[JobStatus]:
         return words.job_state(job.state)
 
     columns: tuple[Column[JobStatus], ...] = (
-        Column("Stage", lambda j: words.stage(j.stage), 110),
-        Column("State", lambda j: f"{state(j).symbol} {state(j).word}", 112, lambda j: state(j).colour),
-        Column("Progress", _progress_words, 0, None, lambda j: j.step / j.steps if j.steps else 0.0),
-        Column("Time left", lambda j: words.left(j.eta_s) if j.state == "running" else "", 142),
-        Column("Started", _started, 122),
+        Column(t("Stage"), lambda j: words.stage(j.stage), 110),
+        Column(t("State"), lambda j: f"{state(j).symbol} {state(j).word}", 112, lambda j: state(j).colour),
+        Column(t("Progress"), _progress_words, 0, None, lambda j: j.step / j.steps if j.steps else 0.0),
+        Column(t("Time left"), lambda j: words.left(j.eta_s) if j.state == "running" else "", 142),
+        Column(t("Started"), _started, 122),
     )
     return RowsModel(theme, columns, lambda j: j.run_id, lambda j: f"{j.run_id}\n{j.message}")
 
@@ -42,18 +43,18 @@ def jobs_model(theme: Theme) -> RowsModel[JobStatus]:
 def models_model(theme: Theme) -> RowsModel[ModelEntry]:
     """Models, newest first."""
     columns: tuple[Column[ModelEntry], ...] = (
-        Column("In use", lambda m: "★ in use" if m.promoted else "", 96, lambda m: "good"),
-        Column("Stage", lambda m: words.stage(m.stage), 110),
-        Column("Model", lambda m: m.id[:12], 122),
-        Column("Takes", lambda m: f"{len(m.data)}", 72),
-        Column("Held-out figures", _figures),
-        Column("Made", lambda m: words.when(m.created_at), 122),
+        Column(t("In use"), lambda m: t("★ in use") if m.promoted else "", 96, lambda m: "good"),
+        Column(t("Stage"), lambda m: words.stage(m.stage), 110),
+        Column(t("Model"), lambda m: m.id[:12], 122),
+        Column(t("Takes"), lambda m: f"{len(m.data)}", 72),
+        Column(t("Held-out figures"), _figures),
+        Column(t("Made"), lambda m: words.when(m.created_at), 122),
     )
     return RowsModel(
         theme,
         columns,
         lambda m: m.id,
-        lambda m: f"{m.id}\n{len(m.tasks)} tasks: " + ", ".join(words.task(task) for task in m.tasks),
+        lambda m: f"{m.id}\n{words.count(len(m.tasks), 'task')}: " + ", ".join(map(words.task, m.tasks)),
     )
 
 
@@ -68,7 +69,7 @@ def curve_lines(curve: Mapping[str, tuple[Sequence[float], Sequence[float]]], na
 
 
 def _progress_words(job: JobStatus) -> str:
-    return f"{job.step} of {job.steps}" if job.steps else ""
+    return t("{n} of {all}", n=job.step, all=job.steps) if job.steps else ""
 
 
 def _started(job: JobStatus) -> str:
@@ -83,7 +84,7 @@ def _figures(model: ModelEntry) -> str:
     for name, path, unit in _FIGURES.get(model.stage, ()):
         value = _look_up(model.metrics, path)
         if value is not None:
-            said.append(f"{name} {words.figure(100 * value if unit == '%' else value)} {unit}")
+            said.append(f"{t(name)} {words.figure(100 * value if unit == '%' else value)} {unit}")
     return ", ".join(said)
 
 
