@@ -17,15 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from models import judge, labels
-from models.act_vae import measured_on
-from models.data import Batch, Windows, load_takes
+from models import labels
+from models.by_take import motion_sums, retrieval_sums
+from models.data import Windows, load_takes
 from models.policy import Policy
 from models.registry import RECORD, model_folder, read_record, write_record
 from models.scoring import Clips, read_clips
-from models.vd_vae import VdVaeModel, load_vd_vae, present_cameras, seen_cameras
+from models.vd_vae import VdVaeModel, load_vd_vae
 from storage.layout import Home
 from workbench.core.errors import WorkbenchError
 from workbench.core.link import Link
@@ -68,7 +67,7 @@ def measure_alignment(home: Home, model_id: str, clips: Sequence[str], gallery: 
         cameras=model.cameras,
         held_out=model.recipe.held_out,
     )
-    found, distinct, used = _retrieval(model, windows, gallery, seed)
+    found, distinct, used = retrieval_sums(model, windows, gallery, seed)
     human = _clips(home, model, clips)
     if human is not None:
         used = len(torch.unique(human.tokens_WN))
@@ -118,37 +117,6 @@ def measure_latency(home: Home, model_id: str, head: str, steps: int, calls: int
     return spent[_WARM_UP:]
 
 
-@torch.no_grad()
-def _retrieval(model: VdVaeModel, windows: Windows, size: int, seed: int) -> tuple[dict[str, list[int]], float, int]:
-    """Sums by take, mean distinct items per gallery and codes used, of held-out robot windows."""
-    index = measured_on(windows, "robot")[0].index["robot"]
-    index = index[torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))]
-    galleries = [part for part in torch.split(index, size) if len(part) == size] or [index]
-    sums: dict[str, list[int]] = {}
-    distinct, seen = [], []
-    for gallery in galleries:
-        batch = windows.batch(gallery)
-        rank_B, items, tokens_BN = _rank(model, batch)
-        distinct.append(items)
-        seen.append(tokens_BN)
-        for take, rank in zip(batch.take_B.tolist(), rank_B.tolist(), strict=True):
-            mine = sums.setdefault(windows.takes[take].episode_id, [0, 0, 0])
-            mine[0] += rank < 1
-            mine[1] += rank < 5
-            mine[2] += 1
-    return sums, float(np.mean(distinct)), len(torch.unique(torch.cat(seen)))
-
-
-def _rank(model: VdVaeModel, batch: Batch) -> tuple[torch.Tensor, int, torch.Tensor]:
-    """Rank of every row's own action, distinct items and the tokens that were seen."""
-    seen_BC = seen_cameras(batch.is_human_B, present_cameras(batch))
-    glance = model.net.glance(batch.features_BCKF, batch.future_BCKF, seen_BC, shaped_B=~batch.is_human_B)
-    codes, tokens = model.act.net.encode(batch.actions_BHA)
-    visual = glance.code_BND if model.recipe.contrast_on == "quantised" else glance.latent_BND
-    rank_B, cosine_BU = judge.ranks(model.net.item(visual), model.net.item(codes), tokens)
-    return rank_B, cosine_BU.shape[1], glance.tokens_BN
-
-
 def _clips(home: Home, model: VdVaeModel, clips: Sequence[str]) -> Clips | None:
     try:
         return read_clips(home, model, clips)
@@ -158,14 +126,5 @@ def _clips(home: Home, model: VdVaeModel, clips: Sequence[str]) -> Clips | None:
 
 def _motion_sums(clips: Clips) -> dict[str, list[float]]:
     """What R2 over any choice of clips is made of; see ``measure_alignment``."""
-    told, true = clips.told_W7[:, :3], clips.true_WH7[:, -1, :3]
-    return {
-        take.episode_id: _sums(told[mine], true[mine])
-        for number, take in enumerate(clips.windows.takes)
-        if (mine := (clips.windows.take_W == number).numpy()).any()
-    }
-
-
-def _sums(told: NDArray[np.float64], true: NDArray[np.float64]) -> list[float]:
-    parts = [((told - true) ** 2).sum(axis=0), true.sum(axis=0), (true**2).sum(axis=0)]
-    return [float(len(true)), *(float(value) for part in parts for value in part)]
+    names = [clips.windows.takes[int(take)].episode_id for take in clips.windows.take_W]
+    return motion_sums(names, clips.told_W7[:, :3], clips.true_WH7[:, -1, :3])
