@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from ui.translate import mark, t, tn
+from ui.translate import forms, mark, t, tn
 
 _RECORDER = {
     "idle": (mark("Ready"), "○", "idle"),
@@ -158,7 +158,10 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-_MONTHS = tuple(map(mark, ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")))
+_MONTHS = (
+    mark("Jan"), mark("Feb"), mark("Mar"), mark("Apr"), mark("May"), mark("Jun"),
+    mark("Jul"), mark("Aug"), mark("Sep"), mark("Oct"), mark("Nov"), mark("Dec"),
+)  # fmt: skip
 
 
 def when(started_at: str) -> str:
@@ -293,11 +296,11 @@ def quality(flags: Sequence[str], checked: bool) -> StateWords:
 
 
 NOUNS: dict[str, tuple[str, str]] = {
-    "take": (mark("{n} take"), mark("{n} takes")),
-    "model": (mark("{n} model"), mark("{n} models")),
-    "remark": (mark("{n} remark"), mark("{n} remarks")),
-    "task": (mark("{n} task"), mark("{n} tasks")),
-    "picture": (mark("{n} picture"), mark("{n} pictures")),
+    "take": forms("{n} take", "{n} takes"),
+    "model": forms("{n} model", "{n} models"),
+    "remark": forms("{n} remark", "{n} remarks"),
+    "task": forms("{n} task", "{n} tasks"),
+    "picture": forms("{n} picture", "{n} pictures"),
 }
 
 
