@@ -28,10 +28,11 @@ from workbench.services.station import Station, StationStatus
 PAGES: tuple[tuple[str, str], ...] = (
     ("record", "ui.pages.record:RecordPage"),
     ("library", "ui.pages.library:LibraryPage"),
-    ("train", "ui.pages.train:TrainPage"),
+    ("finetune", "ui.pages.finetune:FinetunePage"),
     ("drive", "ui.pages.drive:DrivePage"),
     ("station", "ui.pages.station:StationPage"),
 )
+_FORMER = {"train": "finetune"}  # pages that were called otherwise: what was kept with the old name still opens
 _TICK_MS = 100
 _MAKE_PAGES_AFTER_MS = 400
 _THEMES = {"view.system": ThemeChoice.SYSTEM, "view.light": ThemeChoice.LIGHT, "view.dark": ThemeChoice.DARK}
@@ -126,6 +127,7 @@ class Window(QMainWindow):
 
     def go(self, name: str, handed: str = "") -> None:
         """Show a page, making it if this is the first time."""
+        name = _FORMER.get(name, name)
         page = self._page(name)
         self._stack.setCurrentWidget(page)
         page.setFocus(Qt.FocusReason.OtherFocusReason)

@@ -8,9 +8,9 @@ TITLES = {
     "": "Everywhere",
     "record": "Record (Ctrl+1)",
     "library": "Library (Ctrl+2)",
-    "train": "Train (Ctrl+3)",
-    "drive": "Drive (Ctrl+4)",
-    "station": "Station (Ctrl+5)",
+    "finetune": "Fine-tune (Ctrl+4)",
+    "drive": "Drive (Ctrl+5)",
+    "station": "Station (Ctrl+7)",
 }
 HEAD = """# Every command and its keys
 

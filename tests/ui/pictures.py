@@ -21,10 +21,10 @@ from PyQt6.QtTest import QTest
 from PyQt6.QtWidgets import QApplication
 
 from ui.pages.drive import DrivePage
+from ui.pages.finetune import FinetunePage
 from ui.pages.library import LibraryPage
 from ui.pages.record import RecordPage
 from ui.pages.station import StationPage
-from ui.pages.train import TrainPage
 from ui.theme import Theme, ThemeChoice
 from ui.window import PAGES as WINDOW_PAGES
 from ui.window import Window
@@ -34,7 +34,7 @@ from workbench.services.jobs import Jobs
 from workbench.services.settings import CameraSettings, Settings, load_settings
 from workbench.services.station import Station
 
-PAGES = ("record", "library", "station", "train", "drive")
+PAGES = ("record", "library", "station", "finetune", "drive")
 PLAYED = (
     ("red_cube_to_white_plate", "record.robot"),
     ("blue_cylinder_to_pink_mat", "record.human"),
@@ -135,11 +135,11 @@ class Shoot:
         QTest.qWait(700)
         self.shoot("station")
 
-    def train(self) -> None:
-        self.window.go("train")
-        page = self.window.pages["train"]
+    def finetune(self) -> None:
+        self.window.go("finetune")
+        page = self.window.pages["finetune"]
         jobs = self.window.desk.jobs
-        assert isinstance(page, TrainPage) and jobs is not None
+        assert isinstance(page, FinetunePage) and jobs is not None
         others = Jobs(self.home)
         if not any(model.stage == "rf" for model in others.models()):
             for stage, steps in STEPS.items():
@@ -149,7 +149,7 @@ class Shoot:
         page.jobs_table.selectRow(0)
         self.until(lambda: page.jobs.records[0].step > 500)
         QTest.qWait(1000)
-        self.shoot("train")
+        self.shoot("finetune")
         others.cancel(run)
         self.finish(others, run)
 

@@ -52,7 +52,7 @@ def test_without_a_model_the_page_says_what_to_do(
     page = window.pages["drive"]
     assert isinstance(page, DrivePage)
     qtbot.waitUntil(page._no_model.isVisible, timeout=WAIT_MS)
-    assert "Ctrl+3" in page._no_model.text()
+    assert "Ctrl+4" in page._no_model.text()
     assert not window.actions_["drive.start"].isEnabled()
 
 
@@ -60,7 +60,7 @@ def test_drive_hold_resume_take_over_and_stop(
     open_window: Callable[..., Window], qtbot: QtBot, trained_home: Path
 ) -> None:
     window = open_window(trained_home)
-    qtbot.keyClick(window, Qt.Key.Key_4, Qt.KeyboardModifier.ControlModifier)
+    qtbot.keyClick(window, Qt.Key.Key_5, Qt.KeyboardModifier.ControlModifier)
     page = window.pages["drive"]
     assert isinstance(page, DrivePage)
     window.activateWindow()
@@ -93,7 +93,7 @@ def test_drive_hold_resume_take_over_and_stop(
 
 def test_stop_works_on_every_page(open_window: Callable[..., Window], qtbot: QtBot, tmp_path: Path) -> None:
     window = open_window(tmp_path)
-    for name in ("record", "library", "train", "drive"):
+    for name in ("record", "library", "finetune", "drive"):
         window.go(name)
         press(qtbot, window, Qt.Key.Key_Escape, "drive.stop")
         qtbot.waitUntil(lambda: driver(window) == "stopped", timeout=WAIT_MS)

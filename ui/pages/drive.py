@@ -15,6 +15,7 @@ from ui.pages.drive_series import SeriesPanel
 from ui.pages.drive_tables import Limit, Trial, limit_rows, limits_model, trials_model
 from ui.pages.page import Page, card, chooser, fill_chooser, label, row, side_panel
 from ui.records import ModelEntry
+from ui.translate import mark, t
 from ui.widgets.badge import StateBadge
 from ui.widgets.button import CommandButton
 from ui.widgets.rows import RowsModel, RowsTable
@@ -27,7 +28,8 @@ from workbench.services.driver import DriverStatus
 from workbench.services.station import Station, StationStatus
 
 BELOW_PX = 186
-_HEADS = (("Smooth (CLAP-RF)", "rf"), ("Token by token (CLAP-NTP)", "ntp"))
+_FIGURES = (mark("Thinking"), mark("Plan's age"), mark("Tick late (p99)"))
+_HEADS = ((mark("Smooth (CLAP-RF)"), "rf"), (mark("Token by token (CLAP-NTP)"), "ntp"))
 
 
 class DrivePage(Page):
@@ -38,23 +40,23 @@ class DrivePage(Page):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self.wall = LiveWall(desk.theme, lambda stream: desk.station.latest(stream) if desk.station else None)
-        self.badge = StateBadge("Arm", desk.theme)
+        self.badge = StateBadge(t("Arm"), desk.theme)
         self.authority = label("", "heading")
-        self.models = chooser("Model")
-        self.tasks = chooser("Task to do")
-        self.heads = chooser("How the model moves")
+        self.models = chooser(t("Model"))
+        self.tasks = chooser(t("Task to do"))
+        self.heads = chooser(t("How the model moves"))
         self.success = label("–")
         self.guard = label("", wrap=True)
-        self.figures: dict[str, QLabel] = {name: label("–") for name in ("Thinking", "Plan's age", "Tick late (p99)")}
+        self.figures: dict[str, QLabel] = {name: label("–") for name in _FIGURES}
         self.pad = SteerPad(desk.theme, self._keys, gripper_key="g")
         self.trials: RowsModel[Trial] = trials_model(desk)
         self.limits: RowsModel[Limit] = limits_model(desk)
-        self.score = label("none yet", "dim")
+        self.score = label(t("none yet"), "dim")
         self.series = SeriesPanel(desk)
         self.hints = label("", wrap=True)
         self.words = QLineEdit()
-        self.words.setPlaceholderText("Words for a note")
-        self.words.setAccessibleName("Words for a note")
+        self.words.setPlaceholderText(t("Words for a note"))
+        self.words.setAccessibleName(t("Words for a note"))
         self._driver = ""
         self._build()
         self._bind()
@@ -75,9 +77,9 @@ class DrivePage(Page):
         below.addWidget(self._now_card(), 5)
         tables = QTabWidget()
         tables.setFixedHeight(BELOW_PX)
-        tables.addTab(self._table_card("Attempts", self.trials, self.score), "Attempts")
-        tables.addTab(self.series, "Compare models")
-        tables.addTab(self._table_card("Limits of the guard", self.limits), "Limits")
+        tables.addTab(self._table_card(t("Attempts"), self.trials, self.score), t("Attempts"))
+        tables.addTab(self.series, t("Compare models"))
+        tables.addTab(self._table_card(t("Limits of the guard"), self.limits), t("Limits"))
         below.addWidget(tables, 12)
         left.addLayout(below)
         line.addLayout(left, 1)
@@ -88,7 +90,7 @@ class DrivePage(Page):
         right = QVBoxLayout()
         right.setSpacing(10)
         right.addWidget(side_panel(column), 1)
-        right.addWidget(CommandButton(self.desk.actions, "drive.stop", words="STOP", tall="huge"))
+        right.addWidget(CommandButton(self.desk.actions, "drive.stop", words=t("STOP"), tall="huge"))
         line.addLayout(right)
         self.body.addLayout(line, 1)
 
@@ -96,12 +98,14 @@ class DrivePage(Page):
         frame, column = card(padding=10, spacing=6)
         grid = QGridLayout()
         grid.setColumnStretch(1, 1)
-        for place, (name, combo) in enumerate((("Model", self.models), ("Task", self.tasks), ("Head", self.heads))):
+        for place, (name, combo) in enumerate(
+            ((t("Model"), self.models), (t("Task"), self.tasks), (t("Head"), self.heads))
+        ):
             grid.addWidget(label(name, "heading"), place, 0)
             grid.addWidget(combo, place, 1, 1, 1 if combo is self.heads else 2)
-        grid.addWidget(CommandButton(self.desk.actions, "drive.change", words="Change"), 2, 2)
+        grid.addWidget(CommandButton(self.desk.actions, "drive.change", words=t("Change")), 2, 2)
         column.addLayout(grid)
-        self._no_model = label("▲ No model can drive yet. Train the stages up to CLAP-RF first (Ctrl+3).", wrap=True)
+        self._no_model = label(t("▲ No model can drive yet. Train the stages up to CLAP-RF first (Ctrl+4)."), wrap=True)
         column.addWidget(self._no_model)
         return frame
 
@@ -113,13 +117,13 @@ class DrivePage(Page):
         resume = CommandButton(actions, "drive.resume", tall="true")
         column.addLayout(row(hold, resume))
         column.addLayout(
-            row(CommandButton(actions, "drive.park"), CommandButton(actions, "drive.correct", words="Take over"))
+            row(CommandButton(actions, "drive.park"), CommandButton(actions, "drive.correct", words=t("Take over")))
         )
         column.addLayout(row(CommandButton(actions, "drive.success"), CommandButton(actions, "drive.failure")))
         column.addLayout(row(self.words, CommandButton(actions, "drive.note")))
-        self._reset = CommandButton(actions, "drive.reset", words="Lay table")
+        self._reset = CommandButton(actions, "drive.reset", words=t("Lay table"))
         self._clear = CommandButton(actions, "drive.clear", tall="true")
-        column.addLayout(row(CommandButton(actions, "drive.save_last", words="Save 30 s"), self._reset))
+        column.addLayout(row(CommandButton(actions, "drive.save_last", words=t("Save 30 s")), self._reset))
         column.addWidget(self._clear)
         return frame
 
@@ -133,8 +137,8 @@ class DrivePage(Page):
         column.addWidget(self.authority)
         grid = QGridLayout()
         grid.setVerticalSpacing(3)
-        for place, (name, value) in enumerate((*self.figures.items(), ("Task done", self.success))):
-            grid.addWidget(label(name, "dim"), place, 0)
+        for place, (name, value) in enumerate((*self.figures.items(), (mark("Task done"), self.success))):
+            grid.addWidget(label(t(name), "dim"), place, 0)
             grid.addWidget(value, place, 1)
         column.addLayout(grid)
         column.addWidget(self.guard)
@@ -162,7 +166,7 @@ class DrivePage(Page):
     # commands -------------------------------------------------------------------------------------------------------
 
     def _bind(self) -> None:
-        fill_chooser(self.heads, list(_HEADS))
+        fill_chooser(self.heads, [(t(name), head) for name, head in _HEADS])
         self.tasks.currentIndexChanged.connect(self._task_chosen)
         bind = self.desk.actions.bind
         bind("drive.start", self._start)
@@ -191,10 +195,10 @@ class DrivePage(Page):
             station.load_policy(model, head)
             station.drive(task)
 
-        self.order(work, busy="Loading the model; the arm waits until it is ready")
+        self.order(work, busy=t("Loading the model; the arm waits until it is ready"))
 
     def _note(self) -> None:
-        text = self.words.text().strip() or "look here"
+        text = self.words.text().strip() or t("look here")
         self.words.clear()
         self.setFocus()
         self.order(lambda station: station.note(text))
@@ -205,12 +209,12 @@ class DrivePage(Page):
 
     def _save_last(self) -> None:
         task = self.tasks.currentData()
-        self.order(lambda station: station.save_last(task), busy="Saving what has just happened")
+        self.order(lambda station: station.save_last(task), busy=t("Saving what has just happened"))
 
     def _series(self) -> None:
         model, task, head = self.models.currentData(), self.tasks.currentData(), self.heads.currentData()
         if self.desk.actions["drive.series"].isChecked():
-            self.order(lambda station: self.series.begin(station, model, head, task), busy="Planning the trials")
+            self.order(lambda station: self.series.begin(station, model, head, task), busy=t("Planning the trials"))
         else:
             self.order(lambda _station: self.series.end())
 
@@ -234,7 +238,7 @@ class DrivePage(Page):
 
     def _reset_scene(self) -> None:
         task = self.tasks.currentData()
-        self.order(lambda station: station.reset_scene(task), busy="Setting the table")
+        self.order(lambda station: station.reset_scene(task), busy=t("Setting the table"))
 
     # what happened --------------------------------------------------------------------------------------------------
 
@@ -273,7 +277,7 @@ class DrivePage(Page):
         trial = Trial(len(self.trials.records) + 1, event.task, event.success, event.episode_id)
         self.trials.replace((trial, *self.trials.records))
         won = sum(trial.success for trial in self.trials.records)
-        self.score.setText(f"{won} of {len(self.trials.records)} succeeded")
+        self.score.setText(t("{n} of {all} succeeded", n=won, all=len(self.trials.records)))
 
     def show_status(self, status: StationStatus) -> None:
         """State, authority, figures, guard, limits."""
@@ -281,7 +285,7 @@ class DrivePage(Page):
         detail = driver.reason[:1].upper() + driver.reason[1:]
         self.badge.show_state(words.driver_state(driver.state), "", detail)
         ready = driver.watching and driver.state in ("driving", "holding")
-        hand = f" · the {driver.watching} takes over" if ready else ""
+        hand = " · " + t("the {device} takes over", device=driver.watching) if ready else ""
         self.authority.setText(words.authority(driver.authority) + hand)
         self.wall.show_status(status.cameras)
         self._show_figures(driver)
@@ -296,11 +300,11 @@ class DrivePage(Page):
         self.figures["Thinking"].setText(f"{driver.latency_ms:.0f} ms" if driver.latency_ms else "–")
         self.figures["Plan's age"].setText(f"{driver.chunk_age_ms:.0f} ms" if acting and driver.chunk_age_ms else "–")
         self.figures["Tick late (p99)"].setText(f"{driver.lateness_p99_ms:.1f} ms")
-        done = {True: "✔ yes", False: "✘ no", None: "– not yet" if acting else "–"}
+        done = {True: t("✔ yes"), False: t("✘ no"), None: t("– not yet") if acting else "–"}
         self.success.setText(done[driver.success])
         limited = [str(reason).replace("_", " ") for reason in driver.guard_reasons]
         reasons = ", ".join(reason for reason in limited if reason != "no command")
-        self.guard.setText(f"▲ Guard: {reasons}" if reasons else "✔ Guard: nothing to limit")
+        self.guard.setText(t("▲ Guard: {reasons}", reasons=reasons) if reasons else t("✔ Guard: nothing to limit"))
         self.hints.setText("\n".join(f"▲ {hint}" for hint in driver.hints))
         self.hints.setVisible(bool(driver.hints))
 

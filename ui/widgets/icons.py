@@ -9,7 +9,7 @@ _SIZE = 64
 
 
 def icon(name: str, colour: str, active: str) -> QIcon:
-    """The icon ``record | library | train | drive | station`` in a normal and a checked colour."""
+    """The icon ``record | library | finetune | drive | station`` in a normal and a checked colour."""
     made = QIcon()
     for state, ink in ((QIcon.State.Off, colour), (QIcon.State.On, active)):
         picture = QPixmap(_SIZE, _SIZE)
@@ -40,7 +40,7 @@ def _library(painter: QPainter, ink: QColor) -> None:
     painter.fillPath(play, ink)
 
 
-def _train(painter: QPainter, _ink: QColor) -> None:
+def _finetune(painter: QPainter, _ink: QColor) -> None:
     painter.drawLine(QPointF(9, 8), QPointF(9, 55))
     painter.drawLine(QPointF(9, 55), QPointF(56, 55))
     curve = QPainterPath(QPointF(17, 15))
@@ -70,4 +70,4 @@ def _station(painter: QPainter, ink: QColor) -> None:
     painter.drawEllipse(QPointF(28, 19.5), 3.0, 3.0)
 
 
-_DRAW = {"record": _record, "library": _library, "train": _train, "drive": _drive, "station": _station}
+_DRAW = {"record": _record, "library": _library, "finetune": _finetune, "drive": _drive, "station": _station}

@@ -15,7 +15,7 @@ from tests.ui.conftest import WAIT_MS, close_window
 from tests.ui.material import write_take
 from tests.ui.test_window import click, press
 from ui import words
-from ui.pages.train import TrainPage
+from ui.pages.finetune import FinetunePage
 from ui.theme import Theme
 from ui.window import Window
 from workbench.core.bus import Bus
@@ -39,7 +39,7 @@ def window(qtbot: QtBot, theme: Theme, tmp_path: Path) -> Iterator[Window]:
     made.show()
     made.start()
     qtbot.waitUntil(lambda: made.desk.jobs is not None, timeout=WAIT_MS)
-    made.go("train")
+    made.go("finetune")
     yield made
     jobs = made.desk.jobs
     assert jobs is not None
@@ -50,9 +50,9 @@ def window(qtbot: QtBot, theme: Theme, tmp_path: Path) -> Iterator[Window]:
     close_window(qtbot, made)
 
 
-def page_of(window: Window) -> TrainPage:
-    page = window.pages["train"]
-    assert isinstance(page, TrainPage)
+def page_of(window: Window) -> FinetunePage:
+    page = window.pages["finetune"]
+    assert isinstance(page, FinetunePage)
     return page
 
 
@@ -77,7 +77,7 @@ def test_what_can_be_learned_from_follows_the_stage(window: Window, qtbot: QtBot
     qtbot.keyClick(page.kinds["teleop"], Qt.Key.Key_Space)
     assert "1 takes" in page.summary.text()
     page.kinds["human"].setChecked(False)
-    qtbot.waitUntil(lambda: not window.actions_["train.start"].isEnabled(), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: not window.actions_["finetune.start"].isEnabled(), timeout=WAIT_MS)
     assert "Nothing to learn from" in page.summary.text()
 
 
@@ -85,38 +85,44 @@ def test_fine_tuning_says_what_is_missing(window: Window, qtbot: QtBot) -> None:
     page = page_of(window)
     page.stage.setCurrentIndex(page.stage.findData(words.FINETUNE))
     qtbot.waitUntil(lambda: "no trained rf model" in page.summary.text(), timeout=WAIT_MS)
-    qtbot.waitUntil(lambda: not window.actions_["train.start"].isEnabled(), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: not window.actions_["finetune.start"].isEnabled(), timeout=WAIT_MS)
 
 
 def test_a_stage_without_its_base_is_refused_in_words(window: Window, qtbot: QtBot) -> None:
     page = page_of(window)
     page.stage.setCurrentIndex(page.stage.findData("rf"))
-    click(qtbot, window, "train.start")
+    click(qtbot, window, "finetune.start")
     qtbot.waitUntil(lambda: "Train the stage" in page.notice.words, timeout=WAIT_MS)
 
 
 def test_train_watch_cancel_resume_and_promote(window: Window, qtbot: QtBot) -> None:
     page = page_of(window)
     page.preset.setCurrentIndex(page.preset.findData("quick"))
-    click(qtbot, window, "train.start")
+    click(qtbot, window, "finetune.start")
     qtbot.waitUntil(lambda: page.jobs.rowCount() == 1 and newest(window).step > 0, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: len(page.plot.lines) > 0, timeout=WAIT_MS)
     assert newest(window).state == "running"
-    click(qtbot, window, "train.cancel")
+    click(qtbot, window, "finetune.cancel")
     qtbot.waitUntil(lambda: newest(window).state == "cancelled", timeout=WAIT_MS)
     stopped_at = newest(window).step
     assert 0 < stopped_at < newest(window).steps
-    qtbot.waitUntil(window.actions_["train.resume"].isEnabled, timeout=WAIT_MS)
+    qtbot.waitUntil(window.actions_["finetune.resume"].isEnabled, timeout=WAIT_MS)
 
     page.preset.setCurrentIndex(page.preset.findData("tiny"))
-    click(qtbot, window, "train.start")
+    click(qtbot, window, "finetune.start")
     qtbot.waitUntil(lambda: page.jobs.rowCount() == 2, timeout=WAIT_MS)
     qtbot.waitUntil(lambda: newest(window).state == "done", timeout=2 * WAIT_MS)
     qtbot.waitUntil(lambda: page.models.rowCount() == 1, timeout=WAIT_MS)
     page.models_table.selectRow(0)
-    press(qtbot, window, Qt.Key.Key_P, "train.promote", Qt.KeyboardModifier.ControlModifier)
+    press(qtbot, window, Qt.Key.Key_P, "finetune.promote", Qt.KeyboardModifier.ControlModifier)
     qtbot.waitUntil(lambda: page.models.records[0].promoted, timeout=WAIT_MS)
     assert "✔  Act-VAE: 1 model" in page.ladder.text()
     page.jobs_table.selectRow(1)
-    click(qtbot, window, "train.resume")
+    click(qtbot, window, "finetune.resume")
     qtbot.waitUntil(lambda: page.jobs.records[1].step > stopped_at, timeout=WAIT_MS)
+
+
+def test_the_pages_former_name_still_opens_it(window: Window) -> None:
+    window.go("record")
+    window.go("train")
+    assert window.page is window.pages["finetune"] and window.actions_["page.finetune"].isChecked()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from PyQt6.QtCore import QTimer
 from PyQt6.QtGui import QHideEvent, QShowEvent
@@ -43,10 +42,10 @@ class _News:
     models: tuple[ModelEntry, ...]
 
 
-class TrainPage(Page):
+class FinetunePage(Page):
     """New training on the left; trainings, curve and models on the right."""
 
-    name = "train"
+    name = "finetune"
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
@@ -110,15 +109,15 @@ class TrainPage(Page):
         column.addStretch(1)
         column.addWidget(label("The way to a model that drives", "heading"))
         column.addWidget(self.ladder)
-        column.addWidget(CommandButton(self.desk.actions, "train.start", tall="true"))
+        column.addWidget(CommandButton(self.desk.actions, "finetune.start", tall="true"))
         return frame
 
     def _jobs_card(self) -> QFrame:
         frame, column = card()
         head = row(label("Trainings", "title"), self.message)
         head.setStretch(1, 1)
-        head.addWidget(CommandButton(self.desk.actions, "train.cancel"))
-        head.addWidget(CommandButton(self.desk.actions, "train.resume"))
+        head.addWidget(CommandButton(self.desk.actions, "finetune.cancel"))
+        head.addWidget(CommandButton(self.desk.actions, "finetune.resume"))
         column.addLayout(head)
         hint = "No training yet.\n\nChoose a stage on the left and press Start training."
         self._jobs_stack = _stack(self.jobs_table, hint)
@@ -135,7 +134,7 @@ class TrainPage(Page):
         frame, column = card()
         head = row(label("Models", "title"))
         head.addStretch(1)
-        head.addWidget(CommandButton(self.desk.actions, "train.promote", words="Put into use"))
+        head.addWidget(CommandButton(self.desk.actions, "finetune.promote", words="Put into use"))
         column.addLayout(head)
         self._models_stack = _stack(self.models_table, "No model yet. The first finished training makes one.")
         self._models_stack.setFixedHeight(132)
@@ -155,12 +154,10 @@ class TrainPage(Page):
         self.jobs_table.on_chosen(self._job_chosen)
         self.curves.currentIndexChanged.connect(self._draw)
         bind = self.desk.actions.bind
-        bind("train.start", self._start)
-        bind(
-            "train.cancel", lambda: self._on_job(lambda jobs, run: jobs.cancel(run), "It stops at the next checkpoint")
-        )
-        bind("train.resume", lambda: self._on_job(lambda jobs, run: jobs.resume(run), "It goes on from its checkpoint"))
-        bind("train.promote", self._promote)
+        bind("finetune.start", self._start)
+        bind("finetune.cancel", lambda: self._on_job("cancel", "It stops at the next checkpoint"))
+        bind("finetune.resume", lambda: self._on_job("resume", "It goes on from its checkpoint"))
+        bind("finetune.promote", self._promote)
         self._stage_chosen()
 
     # choosing -------------------------------------------------------------------------------------------------------
@@ -258,10 +255,10 @@ class TrainPage(Page):
         self._show_newest = True
         self.poll()
 
-    def _on_job(self, work: Any, said: str) -> None:
+    def _on_job(self, verb: str, said: str) -> None:
         jobs, job = self.desk.jobs, self._job()
         if jobs is not None and job is not None:
-            self.ask("jobs", lambda: work(jobs, job.run_id), lambda _none: self.notice.done(said))
+            self.ask("jobs", lambda: getattr(jobs, verb)(job.run_id), lambda _none: self.notice.done(said))
 
     def _promote(self) -> None:
         chosen, home = self.models_table.chosen(), self.desk.home
