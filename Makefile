@@ -46,8 +46,17 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Tests that only compute share the cores; those that keep time have the machine to themselves.
+COMPUTE := tests/storage tests/models tests/walk $(wildcard tests/test_*.py)
+
+test: export QT_QPA_PLATFORM := offscreen
 test: lint
-	QT_QPA_PLATFORM=offscreen $(BIN)/pytest $(ARGS)
+ifdef ARGS
+	$(BIN)/pytest $(ARGS)
+else
+	$(BIN)/pytest -n 2 --dist loadfile $(COMPUTE)
+	$(BIN)/pytest tests $(COMPUTE:%=--ignore=%)
+endif
 
 slow: setup
 	QT_QPA_PLATFORM=offscreen $(BIN)/pytest -m slow $(ARGS)

@@ -37,7 +37,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 _GRACE_S = 3.0
+_IN_REAL_TIME = ("conformance", "core", "faults", "hardware", "services", "ui", "walk")
 _LIBRARY_THREADS = ("zarr", "asyncio", "pytest_timeout", "Dummy")  # pools that live as long as the process
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of things that happen in real time are tried up to three times (decision 24); every repeat is reported."""
+    tests = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(tests).parts[0] in _IN_REAL_TIME:
+            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 @pytest.fixture(scope="session")
@@ -87,9 +96,10 @@ def _children() -> set[str]:
 
 def _folders() -> set[str]:
     """Runtime folders of this process, and of dead ones where nobody else runs tests on the machine."""
+    alone = "CI" in os.environ and "PYTEST_XDIST_WORKER" not in os.environ
     found = set()
     for folder in runtime_directory().glob("*-*"):
         pid = folder.name.split("-")[0]
-        if pid == str(os.getpid()) or ("CI" in os.environ and not Path(f"/proc/{pid}").exists()):
+        if pid == str(os.getpid()) or (alone and not Path(f"/proc/{pid}").exists()):
             found.add(folder.name)
     return found
