@@ -206,7 +206,8 @@ class ActVaeStage:
         self._latent, self._tokens = latent.detach(), tokens
         error = self._error(self.net.decode_codes(codes), actions)
         commit = (latent - self.net.codebook[tokens]).square().mean()
-        return error + self.recipe.commit * commit, {"error": float(error.detach()), "commit": float(commit.detach())}
+        figures = {"error": float(error.detach()), "commit": float(commit.detach())}
+        return error + self.recipe.commit * commit, figures | watch_codes(tokens, self.recipe.codes)
 
     def after_step(self, generator: Generator, step: int) -> None:
         self.net.book.follow(self._latent, self._tokens, self.recipe.code_decay)
@@ -297,6 +298,24 @@ def code_use(tokens_BN: Tensor, codes: int) -> dict[str, Any]:
         "used_share": used / codes,
         "unique_share": len(torch.unique(tokens_BN, dim=0)) / max(1, len(tokens_BN)),
     }
+
+
+def watch_codes(tokens_BN: Tensor, codes: int, suffix: str = "") -> dict[str, float]:
+    """How much of the book one batch uses, for the progress file: ``used_share``, ``perplexity`` and, without a
+    suffix, ``perplexity_p1`` .. of every token position. Nothing for an empty batch."""
+    if not len(tokens_BN):
+        return {}
+    places = codes * torch.arange(tokens_BN.shape[1])
+    counts_NK = torch.bincount((tokens_BN + places).flatten(), minlength=codes * tokens_BN.shape[1])
+    counts_NK = counts_NK.view(-1, codes).double()
+    share = torch.cat([counts_NK.sum(0, keepdim=True), counts_NK])
+    share = share / share.sum(1, keepdim=True)
+    perplexity = torch.special.entr(share).sum(1).exp().tolist()
+    used = float((counts_NK.sum(0) > 0).double().mean())
+    figures = {f"used_share{suffix}": used, f"perplexity{suffix}": perplexity[0]}
+    if not suffix:
+        figures |= {f"perplexity_p{place}": value for place, value in enumerate(perplexity[1:], 1)}
+    return figures
 
 
 def _draw(flat: Tensor, count: int, generator: Generator) -> Tensor:

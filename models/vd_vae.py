@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from models import bundle, checkpoint, judge, labels
-from models.act_vae import ActVaeModel, chunk_errors, code_use, load_act_vae, measured_on
+from models.act_vae import ActVaeModel, chunk_errors, code_use, load_act_vae, measured_on, watch_codes
 from models.data import Batch, Windows
 from models.encoders import Encoder
 from models.recipes import VdVaeRecipe, recipe_from_json
@@ -155,7 +155,15 @@ class VdVaeStage:
         if self.control is not None:
             beside, _ = self._arm_loss(self.control, batch, seen_BC, generator, step)
             total = total + beside
-        return total, figures
+        return total, figures | self._watched(batch)
+
+    def _watched(self, batch: Batch) -> dict[str, float]:
+        """How many codes the pictures of this batch are read as: where it falls, the alignment collapses."""
+        glance, codes = self.main.glance, len(self.main.net.book.codes_KD)
+        if glance is None:
+            return {}
+        human = watch_codes(glance.tokens_BN[batch.is_human_B], codes, "_human")
+        return watch_codes(glance.tokens_BN, codes) | human
 
     def after_step(self, generator: Generator, step: int) -> None:
         late = step > 0.8 * self.recipe.steps
