@@ -53,11 +53,14 @@ def r2(predicted_BD: NDArray[Any], true_BD: NDArray[Any]) -> float:
     return float((1.0 - error[varies] / spread[varies]).mean()) if varies.any() else float("nan")
 
 
-def probe_r2(fit_on: Sequence[Tensor], measure_on: Sequence[Tensor], ridge: float = 1e-3) -> float:
+def probe_r2(fit_on: Sequence[Tensor], measure_on: Sequence[Tensor], weight: float = 1e-3) -> float:
     """R2 of a linear probe from the first to the second of each pair, fitted on one and measured on the other."""
-    inputs, outputs = (part.double() for part in fit_on)
-    design = functional.pad(inputs, (0, 1), value=1.0)
-    gram = design.T @ design + ridge * len(design) * torch.eye(design.shape[1], dtype=torch.double)
-    weights = torch.linalg.solve(gram, design.T @ outputs)
-    predicted = functional.pad(measure_on[0].double(), (0, 1), value=1.0) @ weights
-    return r2(predicted.numpy(), measure_on[1].double().numpy())
+    return r2(ridge(fit_on[0], fit_on[1], measure_on[0], weight), measure_on[1].double().numpy())
+
+
+def ridge(inputs_BV: Tensor, outputs_BD: Tensor, measure_on_BV: Tensor, weight: float = 1e-3) -> NDArray[np.float64]:
+    """What a linear map, fitted from inputs to outputs with a penalty of ``weight`` per row, makes of other inputs."""
+    design = functional.pad(inputs_BV.double(), (0, 1), value=1.0)
+    gram = design.T @ design + weight * len(design) * torch.eye(design.shape[1], dtype=torch.double)
+    weights = torch.linalg.solve(gram, design.T @ outputs_BD.double())
+    return (functional.pad(measure_on_BV.double(), (0, 1), value=1.0) @ weights).numpy()
