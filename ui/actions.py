@@ -12,6 +12,7 @@ from PyQt6.QtCore import Qt
 from PyQt6.QtGui import QAction, QKeySequence
 from PyQt6.QtWidgets import QMenu, QWidget
 
+from ui.translate import t
 from workbench.core.errors import NotFoundError
 
 
@@ -30,6 +31,9 @@ class Situation:
         asking: the library asks for a ``name`` or whether something is ``really`` meant.
         cameras: pictures come. looking: the station is being looked over.
         proposal: settings are proposed: ``new`` ones, or the ``same`` as now.
+        counting: a take begins in seconds. fresh: the last take can still be labelled where it was recorded.
+        practice: takes are thrown away. ghost: a reference picture lies over the live ones. pedal: one is known.
+        reading: the panel below the pages that is open: ``notices``, ``about`` or "".
     """
 
     page: str = "record"
@@ -50,6 +54,12 @@ class Situation:
     cameras: bool = False
     looking: bool = False
     proposal: str = ""
+    counting: bool = False
+    fresh: bool = False
+    practice: bool = False
+    ghost: bool = False
+    pedal: bool = False
+    reading: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +132,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("view.light", "Light", (), "", "Dark words on a light ground", checkable=True),
     Command("view.dark", "Dark", (), "", "Light words on a dark ground", checkable=True),
     Command("view.next_theme", "Light / dark", ("Ctrl+T",), "", "Switch between light and dark"),
+    Command("app.notices", "Messages", ("F8",), "", "Everything that was said, to read afterwards", checkable=True),
+    Command("app.notices_copy", "Copy the message", ("Shift+F8",), "", "To the clipboard, with what to do next",
+            lambda s: s.reading == "notices"),
+    Command("app.about", "About this station", ("F1",), "", "Versions, machine, devices and settings", checkable=True),
+    Command("app.about_copy", "Copy for a report", ("Shift+F1",), "", "To the clipboard; nothing secret is in it",
+            lambda s: s.reading == "about"),
+    Command("app.mute", "No sounds", ("Ctrl+M",), "", "Be silent; remembered", checkable=True),
     Command("app.quit", "Quit", ("Ctrl+Q",), "", "Stop the station and close"),
     Command("app.retry", "Start the station again", ("F5",), "", "After a failed start", lambda s: not s.running),
     Command(
@@ -221,9 +238,9 @@ COMMANDS: tuple[Command, ...] = (
             lambda s: s.running and s.has_model and s.has_task and s.driver != "stopped", checkable=True),
     Command("station.look", "Look again", ("Ctrl+L",), "station", "Search devices and check what could spoil a take",
             lambda s: not s.looking and _at_rest(s), role="primary"),
-    Command("station.moved", "Have cameras moved?", ("Ctrl+M",), "station",
+    Command("station.moved", "Have cameras moved?", ("Ctrl+I",), "station",
             "Compare each camera's picture with its reference", lambda s: s.running and s.cameras and _at_rest(s)),
-    Command("station.remember", "They stand right", ("Ctrl+Shift+M",), "station",
+    Command("station.remember", "They stand right", ("Ctrl+Shift+I",), "station",
             "Make the present pictures the references", lambda s: s.running and s.cameras and _at_rest(s)),
     Command("station.propose", "Propose settings", ("Ctrl+P",), "station",
             "A station.toml from what is attached, to read before anything is written",
@@ -239,11 +256,12 @@ MENUS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("&Station", ("app.retry", "drive.stop", "drive.clear", "-",
                   *(c.id for c in COMMANDS if c.page == "station"), "-", "app.quit")),
     ("&View", ("page.record", "page.library", "page.finetune", "page.drive", "page.station", "-",
-               "view.system", "view.light", "view.dark", "view.next_theme")),
+               "view.system", "view.light", "view.dark", "view.next_theme", "-", "app.mute")),
     ("&Record", tuple(c.id for c in COMMANDS if c.page == "record")),
     ("&Library", tuple(c.id for c in COMMANDS if c.page == "library")),
     ("&Fine-tune", tuple(c.id for c in COMMANDS if c.page == "finetune")),
     ("&Drive", tuple(c.id for c in COMMANDS if c.page == "drive" and c.id != "drive.clear")),
+    ("&Help", ("app.notices", "app.notices_copy", "-", "app.about", "app.about_copy")),
 )  # fmt: skip
 
 
@@ -297,11 +315,11 @@ class Actions:
                 menu.addAction(self[command_id])
 
     def _make(self, command: Command) -> QAction:
-        action = QAction(command.text, self._window)
+        action, hint = QAction(t(command.text), self._window), t(command.hint)
         action.setObjectName(command.id)
         action.setShortcuts([QKeySequence(key) for key in command.keys])
-        action.setToolTip(f"{command.hint} ({' or '.join(command.keys)})" if command.keys else command.hint)
-        action.setStatusTip(command.hint)
+        action.setToolTip(f"{hint} ({' / '.join(command.keys)})" if command.keys else hint)
+        action.setStatusTip(hint)
         action.setCheckable(command.checkable)
         context = Qt.ShortcutContext
         action.setShortcutContext(context.ApplicationShortcut if command.urgent else context.WindowShortcut)

@@ -25,6 +25,7 @@ LANES = (
     "look",  # searching devices and looking the station over
     "pictures",  # reading pictures of one open take
     "jobs",  # training jobs and models
+    "sounds",  # short tones
 )
 _log = logging.getLogger(__name__)
 

@@ -8,10 +8,13 @@ from pathlib import Path
 
 from ui.actions import Actions
 from ui.bridge import Bridge
+from ui.cues import Cues
+from ui.preferences import Preferences
 from ui.theme import Theme
 from workbench.core.bus import Bus
 from workbench.services.jobs import Jobs
 from workbench.services.library import Library
+from workbench.services.notices import NoticeLog
 from workbench.services.station import Station
 
 
@@ -20,6 +23,7 @@ class Desk:
     """Made by the window, shared by its pages; used in the window's thread.
 
     Attributes:
+        preferences: what this person chose about the window. notices: everything that was said. cues: short tones.
         station, library, jobs: None until they have been opened in the background; pages wait for ``opened``.
         go: shows another page; the words after it are handed to that page (a take's id, for example).
     """
@@ -30,6 +34,9 @@ class Desk:
     theme: Theme
     actions: Actions
     go: Callable[[str, str], None]
+    preferences: Preferences
+    notices: NoticeLog
+    cues: Cues
     station: Station | None = None
     library: Library | None = None
     jobs: Jobs | None = None

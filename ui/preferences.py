@@ -44,7 +44,7 @@ class Preferences:
     def get(self, name: str, default: T) -> T:
         """The kept value, or ``default`` where there is none or one of another type."""
         value = self._values.get(name, default)
-        return value if isinstance(value, type(default)) else default
+        return value if type(value) is type(default) else default  # True is no number
 
     def keep(self, name: str, value: Any) -> None:
         """Remember a value; None forgets it."""

@@ -9,20 +9,26 @@ from pathlib import Path
 
 from PyQt6.QtCore import QSize, Qt, QTimer, pyqtSignal
 from PyQt6.QtGui import QCloseEvent
-from PyQt6.QtWidgets import QLabel, QMainWindow, QStackedWidget, QToolBar, QToolButton, QWidget
+from PyQt6.QtWidgets import QLabel, QMainWindow, QStackedWidget, QToolBar, QToolButton, QVBoxLayout, QWidget
 
 from ui import words
 from ui.actions import MENUS, Actions, Situation
 from ui.bridge import Bridge
+from ui.cues import FAULT, Cues
 from ui.desk import Desk
+from ui.drawer import Drawer
 from ui.pages.page import Page
+from ui.preferences import Preferences
 from ui.theme import Theme, ThemeChoice
+from ui.translate import t
 from ui.widgets.icons import icon
+from ui.widgets.notice_panel import unread_words
 from workbench.core.bus import Bus
 from workbench.core.errors import WorkbenchError
-from workbench.core.events import JobProgressed
+from workbench.core.events import Failed, JobProgressed, TakeDiscarded, TakeSealed
 from workbench.services.jobs import Jobs
 from workbench.services.library import Library
+from workbench.services.notices import NoticeLog
 from workbench.services.station import Station, StationStatus
 
 PAGES: tuple[tuple[str, str], ...] = (
@@ -50,18 +56,29 @@ class Window(QMainWindow):
 
     closed = pyqtSignal()
 
-    def __init__(self, home: Path, bus: Bus, theme: Theme, make_station: StationMaker) -> None:
+    def __init__(
+        self,
+        home: Path,
+        bus: Bus,
+        theme: Theme,
+        make_station: StationMaker,
+        preferences: Preferences | None = None,
+    ) -> None:
         super().__init__()
         self._make_station = make_station
         self._made: Station | None = None
-        self._wait = (words.STARTING, "The station is starting")
+        self._wait = (words.STARTING, t("The station is starting"))
         self._closing = False
         self.bridge = Bridge(bus)
         self.actions_ = Actions(self)
-        self.desk = Desk(home, bus, self.bridge, theme, self.actions_, self.go)
+        chosen = preferences or Preferences()
+        cues = Cues(chosen, lambda call: self.bridge.run_in_background(call, lane="sounds"))
+        self.desk = Desk(home, bus, self.bridge, theme, self.actions_, self.go, chosen, NoticeLog(home), cues)
         self.pages: dict[str, Page] = {}
         self._stack = QStackedWidget()
-        self.setCentralWidget(self._stack)
+        self.drawer = Drawer(self.desk)
+        self._hints: frozenset[str] = frozenset()
+        self._lay_out()
         self.setWindowTitle("CLAP Workbench")
         self.setMinimumSize(1024, 640)
         self.resize(1280, 720)
@@ -71,6 +88,9 @@ class Window(QMainWindow):
         self._bind()
         self._listeners = self.bridge.listeners()
         self._listeners.on(JobProgressed, self._job_progressed)
+        self._listeners.on(Failed, self._heard_failure)
+        self._listeners.on(TakeSealed, lambda _event: self.desk.cues.play("saved"))
+        self._listeners.on(TakeDiscarded, lambda _event: self.desk.cues.play("thrown"))
         theme.changed.connect(self._restyle)
         self._restyle()
         self._timer = QTimer(self)
@@ -80,16 +100,25 @@ class Window(QMainWindow):
 
     # parts ----------------------------------------------------------------------------------------------------------
 
+    def _lay_out(self) -> None:
+        middle = QWidget()
+        column = QVBoxLayout(middle)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self._stack, 1)
+        column.addWidget(self.drawer)
+        self.setCentralWidget(middle)
+
     def _make_menus(self) -> None:
         bar = self.menuBar()
         for title, ids in MENUS:
-            menu = bar.addMenu(title) if bar is not None else None
+            menu = bar.addMenu(t(title)) if bar is not None else None
             if menu is not None:
                 menu.setToolTipsVisible(True)
                 self.actions_.fill(menu, ids)
 
     def _make_rail(self) -> None:
-        self._rail = QToolBar("Pages")
+        self._rail = QToolBar(t("Pages"))
         self._rail.setObjectName("rail")
         self._rail.setMovable(False)
         self._rail.setIconSize(QSize(30, 30))
@@ -101,16 +130,21 @@ class Window(QMainWindow):
         for button in self._rail.findChildren(QToolButton):
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             if button.defaultAction() is not None:
-                button.setAccessibleName(f"Page {button.text()}")
+                button.setAccessibleName(t("Page {name}", name=button.text()))
 
     def _make_status_bar(self) -> None:
-        self._station_words = QLabel("◔ The station is starting")
+        self._station_words = QLabel("◔ " + t("The station is starting"))
         self._job_words = QLabel("")
+        self._unread = QToolButton()
+        self._unread.setAutoRaise(True)
+        self._unread.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self._unread.clicked.connect(lambda: self.actions_["app.notices"].trigger())
         bar = self.statusBar()
         if bar is not None:
             bar.setSizeGripEnabled(False)
             bar.addWidget(self._station_words)
             bar.addPermanentWidget(self._job_words)
+            bar.addPermanentWidget(self._unread)
 
     def _bind(self) -> None:
         for name, _ in PAGES:
@@ -118,6 +152,8 @@ class Window(QMainWindow):
         for command, choice in _THEMES.items():
             self.actions_.bind(command, lambda choice=choice: self.desk.theme.choose(choice))  # type: ignore[misc]
         self.actions_.bind("view.next_theme", self._next_theme)
+        self.actions_["app.mute"].setChecked(self.desk.cues.muted)
+        self.actions_.bind("app.mute", lambda: self.desk.cues.mute(self.actions_["app.mute"].isChecked()))
         self.actions_.bind("app.quit", lambda: QTimer.singleShot(0, self.close))
         self.actions_.bind("app.retry", self.start_station)
         self.actions_.bind("station.restart", self.restart_station)
@@ -174,7 +210,7 @@ class Window(QMainWindow):
 
     def start_station(self) -> None:
         """Start the station; on failure the page says why and F5 tries again."""
-        self._waiting(words.STARTING, "The station is starting")
+        self._waiting(words.STARTING, t("The station is starting"))
 
         def work() -> Station:
             station = self._make_station()
@@ -188,7 +224,7 @@ class Window(QMainWindow):
         """Stop the station and start it with the settings as they are on disk now. A take in progress is kept."""
         made = self._made
         self.desk.running, self.desk.station = False, None
-        self._waiting(words.STARTING, "The station is starting again")
+        self._waiting(words.STARTING, t("The station is starting again"))
         self.refresh()
         if made is not None:
             self.bridge.run_in_background(
@@ -212,16 +248,16 @@ class Window(QMainWindow):
     def _station_started(self, station: Station) -> None:
         self.desk.station = station
         self.desk.running = True
-        kind = "Simulated station" if station.settings.simulated else station.settings.station
-        self._say_station(f"● {kind} runs")
+        kind = t("Simulated station") if station.settings.simulated else station.settings.station
+        self._say_station("● " + t("{station} runs", station=kind))
         for page in self.pages.values():
             page.station_started()
         self.refresh()
 
     def _station_failed(self, error: WorkbenchError) -> None:
-        self._waiting(words.NOT_RUNNING, "The station did not start; F5 tries again")
+        self._waiting(words.NOT_RUNNING, t("The station did not start; F5 tries again"))
         for page in self.pages.values():
-            page.notice.error(WorkbenchError(error.what, error.next_step or "Press F5 to try again"))
+            page.notice.error(WorkbenchError(error.what, error.next_step or t("Press F5 to try again")))
 
     def _waiting(self, state: words.StateWords, hint: str) -> None:
         self._wait = (state, hint)
@@ -241,7 +277,7 @@ class Window(QMainWindow):
         event.ignore()
         self._closing = True
         self._timer.stop()
-        self._say_station("◔ Closing: holding the arm and saving")
+        self._say_station("◔ " + t("Closing: holding the arm and saving"))
         for page in self.pages.values():
             page.close_page()
         self._listeners.close()
@@ -256,6 +292,9 @@ class Window(QMainWindow):
         self.desk.station = None
         self.desk.running = False
         self.bridge.close()
+        self.desk.cues.close()
+        self.desk.notices.close()
+        self.desk.preferences.flush()
         self.hide()
         self.closed.emit()
 
@@ -269,18 +308,42 @@ class Window(QMainWindow):
         status = station.status() if station is not None and self.desk.running else None
         if status is not None:
             page.show_status(status)
+            self._keep_hints(status.driver.hints)
         self.actions_.refresh(page.situation(self._base(page, status)))
+        self.drawer.refresh()
+        self._show_unread()
 
     def _base(self, page: Page, status: StationStatus | None) -> Situation:
         if status is None:
-            return Situation(page=page.name)
+            return Situation(page=page.name, reading=self.drawer.reading)
         return Situation(
             page=page.name,
+            reading=self.drawer.reading,
             running=True,
             simulated=status.simulated,
             recorder=status.recorder.state,
             driver=status.driver.state,
         )
+
+    def unexpected(self, error: WorkbenchError) -> None:
+        """Say that something failed that nobody expected. Any thread."""
+        self.bridge.post(lambda: self._failed(error))
+
+    def _heard_failure(self, event: Failed) -> None:
+        self.desk.notices.add("bad", event.where, event.message)
+        self.desk.cues.play(FAULT)
+
+    def _keep_hints(self, hints: tuple[str, ...]) -> None:
+        for words_ in hints:
+            if words_ not in self._hints:
+                self.desk.notices.add("hint", "drive", words_)
+        self._hints = frozenset(hints)
+
+    def _show_unread(self) -> None:
+        text = unread_words(self.desk.notices.unread)
+        if self._unread.text() != text:
+            self._unread.setText(text)
+            self._unread.setAccessibleName(text)
 
     def _stop_arm(self) -> None:
         page = self.page

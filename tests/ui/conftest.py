@@ -15,6 +15,7 @@ from PyQt6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from ui.bridge import Bridge
+from ui.preferences import Preferences
 from ui.theme import Theme, ThemeChoice
 from ui.window import PAGES, Window
 from workbench.core.bus import Bus
@@ -36,6 +37,17 @@ def small_settings(home: Path) -> Settings:
         for camera, (width, height) in zip(settings.cameras, ((160, 120), (96, 72)), strict=True)
     )
     return settings.model_copy(update={"cameras": cameras, "control_hz": 50.0})
+
+
+@pytest.fixture(autouse=True)
+def choices(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Preferences:
+    """A person of their own for every test, who wants no countdown and no sounds."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+    made = Preferences()
+    made.keep("record.countdown_s", 0)
+    made.keep("sound.muted", True)
+    made.flush()
+    return made
 
 
 @pytest.fixture

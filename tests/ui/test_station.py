@@ -67,20 +67,20 @@ def test_health_findings_limits_and_moved_cameras(open_window: Opener, qtbot: Qt
     assert {row.device.status for row in page.devices.records} >= {"attached", "possible"}
     assert page.devices.records[0].device.chosen, "what the settings name comes first"
 
-    key(qtbot, window, "station.moved", Qt.Key.Key_M, CONTROL)
+    key(qtbot, window, "station.moved", Qt.Key.Key_I, CONTROL)
     qtbot.waitUntil(lambda: len(page._looks) == 2, timeout=WAIT_MS)
     assert all(look.new for look in page._looks.values()), "the first look takes the references"
     watch = CameraWatch(tmp_path)
     reference = watch.reference("front")
     assert reference is not None
     watch.remember("front", np.roll(reference, (9, 14), (0, 1)))
-    key(qtbot, window, "station.moved", Qt.Key.Key_M, CONTROL)
+    key(qtbot, window, "station.moved", Qt.Key.Key_I, CONTROL)
     qtbot.waitUntil(lambda: not page._looks["front"].new, timeout=WAIT_MS)
     if page._looks["front"].comparison.verdict == "moved":  # small pictures may leave it open, but never say "ok"
         assert "moved: front" in page.notice.words.lower()
         assert page.cameras.data(page.cameras.index(0, 6)) == "▲ has moved"
     assert page._looks["front"].comparison.verdict != "ok"
-    key(qtbot, window, "station.remember", Qt.Key.Key_M, CONTROL | SHIFT)
+    key(qtbot, window, "station.remember", Qt.Key.Key_I, CONTROL | SHIFT)
     qtbot.waitUntil(lambda: page._looks["front"].comparison.verdict == "ok", timeout=WAIT_MS)
 
 

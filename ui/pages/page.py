@@ -37,7 +37,7 @@ class Page(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.listeners: Listeners = desk.bridge.listeners()
-        self.notice = Notice(desk.theme)
+        self.notice = Notice(desk.theme, lambda tone, what, next_: desk.notices.add(tone, self.name, what, next_))
         outer = QVBoxLayout(self)
         outer.setContentsMargins(MARGIN, MARGIN, MARGIN, MARGIN)
         outer.setSpacing(10)

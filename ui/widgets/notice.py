@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 
 from PyQt6.QtCore import QTimer
 from PyQt6.QtGui import QColor, QPainter, QPaintEvent
@@ -18,11 +19,18 @@ _SHORT_MS = 6000
 
 
 class Notice(QWidget):
-    """A bar that appears when there is something to say."""
+    """A bar that appears when there is something to say.
 
-    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+    Args:
+        keep: told everything that is said (tone, what, next step), so that it can be read afterwards.
+    """
+
+    def __init__(
+        self, theme: Theme, keep: Callable[[str, str, str], object] | None = None, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._theme = theme
+        self._keep = keep
         self._tone = "busy"
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         row = QHBoxLayout(self)
@@ -89,6 +97,8 @@ class Notice(QWidget):
 
     def _say(self, tone: str, what: str, next_step: str, *, stays: bool, dismiss: bool = True) -> None:
         self._tone = tone
+        if self._keep is not None:
+            self._keep(tone, what, next_step)
         self.what.setText(f"<b>{_SYMBOLS[tone]}&nbsp; {_sentence(what)}</b>")
         self.next_step.setText(_sentence(next_step))
         self.next_step.setVisible(bool(next_step))

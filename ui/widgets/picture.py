@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PyQt6.QtCore import QPoint, QRect, QSize, Qt
-from PyQt6.QtGui import QColor, QImage, QPainter, QPaintEvent
+from PyQt6.QtCore import QEvent, QPoint, QPointF, QRect, QSize, Qt
+from PyQt6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
 from PyQt6.QtWidgets import QSizePolicy, QWidget
 
 from ui.images import to_image
@@ -77,7 +77,12 @@ class Picture(QWidget):
         self._alarm = ""
         self._empty = t("No picture yet")
         self._depth = DepthColours()
+        self._ghost: QImage | None = None
+        self._ghost_share = 0.0
+        self._path: NDArray[np.float64] | None = None
+        self._pointer: QPoint | None = None
         self.shown = 0
+        self.setMouseTracking(True)
         self.setAccessibleName(title)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumSize(120, 90)
@@ -118,6 +123,52 @@ class Picture(QWidget):
             self.setAccessibleDescription(alarm or facts)
             self.update()
 
+    def set_ghost(self, pixels: NDArray[Any] | None, share: float = 0.4) -> None:
+        """Lay another (H, W, 3) picture over this one, ``share`` of 1 opaque, to set the scene by; None takes it away.
+
+        It fills the same area, so the same camera in the same place shows both scenes on top of each other.
+        """
+        self._ghost = to_image(pixels) if pixels is not None and pixels.ndim == 3 else None
+        self._ghost_share = share
+        self.update()
+
+    def set_path(self, path: NDArray[np.float64] | None) -> None:
+        """Draw a way through the picture: (N, 2) shares 0..1 of its width and height, NaN where it is not seen."""
+        if path is not None or self._path is not None:
+            self._path = path
+            self.update()
+
+    @property
+    def path(self) -> NDArray[np.float64] | None:
+        return self._path
+
+    @property
+    def has_ghost(self) -> bool:
+        return self._ghost is not None
+
+    def reading_mm(self, at: QPoint) -> int | None:
+        """The depth below a point of the widget in mm, 0 = no reading; None for colour and outside the picture."""
+        area, given = self.picture_area(), self._given
+        if given is None or given.ndim != 2 or not area.contains(at):
+            return None
+        height, width = given.shape
+        x = min(width - 1, (at.x() - area.left()) * width // area.width())
+        y = min(height - 1, (at.y() - area.top()) * height // area.height())
+        return int(given[y, x])
+
+    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802
+        """Over depth: say how far."""
+        super().mouseMoveEvent(event)
+        if event is not None and self._given is not None and self._given.ndim == 2:
+            self._pointer = event.position().toPoint()
+            self.update()
+
+    def leaveEvent(self, event: QEvent | None) -> None:  # noqa: N802
+        """The pointer is elsewhere."""
+        super().leaveEvent(event)
+        self._pointer = None
+        self.update()
+
     def picture_area(self) -> QRect:
         """Where the picture is inside the widget."""
         if self._image is None:
@@ -136,6 +187,12 @@ class Picture(QWidget):
             smooth = area.width() * area.height() < _SMOOTH_BELOW_PX
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, smooth)
             painter.drawImage(area, self._image)
+            if self._ghost is not None:
+                painter.setOpacity(self._ghost_share)
+                painter.drawImage(area, self._ghost)
+                painter.setOpacity(1.0)
+            if self._path is not None:
+                paint_path(painter, area, self._path, QColor(colours.accent))
             self._paint_tag(painter, area.left(), area.top(), self._title, bold=True)
             if self._facts:
                 self._paint_tag(painter, area.left(), area.bottom() - 23, self._facts)
@@ -146,6 +203,22 @@ class Picture(QWidget):
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, words)
         if self._alarm:
             self._paint_alarm(painter, area)
+        elif self._pointer is not None:
+            self._paint_reading(painter, area, self._pointer)
+
+    def _paint_reading(self, painter: QPainter, area: QRect, at: QPoint) -> None:
+        """The distance beside the pointer, always inside the picture."""
+        reading = self.reading_mm(at)
+        if reading is None:
+            return
+        words = t("{mm} mm", mm=reading) if reading else t("no reading")
+        painter.setFont(base_font(0.85, bold=True))
+        width = painter.fontMetrics().horizontalAdvance(words) + 16
+        x = min(at.x() + 12, area.right() - width)
+        y = max(area.top(), at.y() - 30)
+        painter.setPen(QColor("#f4f7fa"))
+        painter.drawRect(QRect(at.x() - 3, at.y() - 3, 6, 6))
+        self._paint_tag(painter, x, y, words, bold=True)
 
     def _paint_tag(self, painter: QPainter, x: int, y: int, words: str, *, bold: bool = False) -> None:
         painter.setFont(base_font(0.85, bold=True) if bold else number_font(0.82))
@@ -165,3 +238,25 @@ class Picture(QWidget):
     def _to_image(self, pixels: NDArray[Any]) -> tuple[QImage, NDArray[Any]]:
         held = self._depth.paint(pixels) if pixels.ndim == 2 else pixels
         return to_image(held), held
+
+
+def paint_path(painter: QPainter, area: QRect, path: NDArray[np.float64], colour: QColor) -> None:
+    """A line with a dark rim, a dot per step and a ring around the last, clipped to the picture."""
+    places = [
+        QPointF(area.left() + x * area.width(), area.top() + y * area.height())
+        for x, y in path[np.all(np.isfinite(path), axis=1)].tolist()
+    ]
+    if not places:
+        return
+    painter.save()
+    painter.setClipRect(area)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    for pen in (QPen(QColor(5, 8, 12, 190), 7), QPen(colour, 3)):
+        painter.setPen(pen)
+        painter.drawPolyline(places)
+    painter.setBrush(colour)
+    for place in places:
+        painter.drawEllipse(place, 3, 3)
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.drawEllipse(places[-1], 9, 9)
+    painter.restore()

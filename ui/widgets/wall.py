@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
+from numpy.typing import NDArray
 from PyQt6.QtCore import QRect, Qt, QTimer
 from PyQt6.QtGui import QColor, QHideEvent, QPainter, QPaintEvent, QResizeEvent, QShowEvent
 from PyQt6.QtWidgets import QSizePolicy, QWidget
@@ -126,6 +128,16 @@ class LiveWall(PictureWall):
     def show_streams(self, streams: dict[str, StreamSpec], *, depth: bool) -> None:
         """Show the cameras among these streams."""
         self.set_streams(picture_streams(streams, depth=depth))
+
+    def set_ghosts(self, pictures: Mapping[str, NDArray[Any]], share: float) -> None:
+        """Lay reference pictures, by stream, over the live ones; an empty table takes them away."""
+        for stream, tile in self.tiles.items():
+            tile.set_ghost(pictures.get(stream), share)
+
+    def set_paths(self, paths: Mapping[str, NDArray[Any]]) -> None:
+        """Draw ways, by stream, into the pictures (``Picture.set_path``); pictures without one lose theirs."""
+        for stream, tile in self.tiles.items():
+            tile.set_path(paths.get(stream))
 
     def refresh(self) -> None:
         """Fetch what is new."""
