@@ -31,6 +31,7 @@ from workbench.core.errors import WorkbenchError
 
 _ACTION = 7
 _MOST = 4096
+_DEEPEST = 64
 
 
 class Residual(nn.Module):
@@ -169,13 +170,17 @@ def load_act_vae(home: Home, model_id: str) -> ActVaeModel:
 
 def act_vae_from(tensors: dict[str, Tensor], meta: dict[str, Any]) -> ActVaeModel:
     """The codec inside a checkpoint (tensors below ``net.``, scales in the meta's ``scalers``)."""
-    recipe = recipe_from_json(meta["recipe"] if meta.get("stage") == "act_vae" else meta["act_vae_recipe"])
-    if not isinstance(recipe, ActVaeRecipe):
-        raise WorkbenchError("the checkpoint holds no Act-VAE", "Choose another model")
-    net = ActVae(recipe)
-    checkpoint.load_into(net, checkpoint.part(tensors, "net"))
+    with checkpoint.described():
+        recipe = recipe_from_json(meta["recipe"] if meta.get("stage") == "act_vae" else meta["act_vae_recipe"])
+        if not isinstance(recipe, ActVaeRecipe):
+            raise WorkbenchError("the checkpoint holds no Act-VAE", "Choose another model")
+        checkpoint.whole(recipe.layers, _DEEPEST)
+        net = checkpoint.build(lambda: ActVae(recipe), checkpoint.part(tensors, "net"))
+        scalers = {str(name): ActionScaler.from_json(value) for name, value in meta["scalers"].items()}
+        if not scalers or not all(scaler.fits(recipe.horizon) for scaler in scalers.values()):
+            raise WorkbenchError("the checkpoint's scales do not fit its chunks", "Copy it or train it anew")
     net.eval().requires_grad_(False)
-    return ActVaeModel(net, {k: ActionScaler.from_json(v) for k, v in meta["scalers"].items()}, recipe)
+    return ActVaeModel(net, scalers, recipe)
 
 
 class ActVaeStage:

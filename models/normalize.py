@@ -144,6 +144,11 @@ class ActionScaler:
         actions = np.asarray(actions_H7, dtype=np.float64)
         return np.concatenate([actions[..., :6] * self.half_H6 + self.middle_H6, actions[..., 6:]], axis=-1)
 
+    def fits(self, horizon: int) -> bool:
+        """True for finite numbers of ``horizon`` steps with a positive range each."""
+        whole = self.middle_H6.shape == self.half_H6.shape == (horizon, 6)
+        return whole and bool(np.all(np.isfinite(self.middle_H6)) and np.all(self.half_H6 > 0))
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for checkpoints; exact."""
         return {"middle": self.middle_H6.tolist(), "half": self.half_H6.tolist()}

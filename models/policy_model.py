@@ -20,6 +20,7 @@ from models.token_head import NtpNet
 from workbench.core.errors import WorkbenchError
 
 _NET, _CODEC = "net", "act_vae.net"
+_WIDEST, _DEEPEST = 65536, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +90,33 @@ def policy_model_from(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) ->
         raise WorkbenchError(
             f"a model of the stage '{meta.get('stage')}' cannot drive", "Choose a CLAP-NTP or CLAP-RF model"
         )
-    codec = act_vae_from(checkpoint.with_prefix("net", checkpoint.part(tensors, _CODEC)), dict(meta))
-    recipe = recipe_from_json(meta["recipe"])
-    if not isinstance(recipe, PolicyRecipe):
-        raise WorkbenchError("the model's recipe is not a policy's", "Train the model anew")
-    ntp = NtpNet(Backbone(BackboneSize(**meta["size"]), input_noise(recipe)), codec.recipe.tokens, codec.recipe.codes)
-    rf = RfNet(ntp, **meta["flow"]) if meta["flow"] else None
-    checkpoint.load_into(rf or ntp, checkpoint.part(tensors, _NET))
-    (rf or ntp).eval()
-    encoder = bundle.encoder_from(tensors, meta)
-    names = tuple(meta["cameras"]), tuple(meta["instructions"])
-    return PolicyModel(encoder, codec, ntp, rf, recipe, *names, bool(meta["binary_gripper"]))
+    with checkpoint.described():
+        codec = act_vae_from(checkpoint.with_prefix("net", checkpoint.part(tensors, _CODEC)), dict(meta))
+        recipe = recipe_from_json(meta["recipe"])
+        if not isinstance(recipe, PolicyRecipe):
+            raise WorkbenchError("the model's recipe is not a policy's", "Train the model anew")
+        size, flow = _sizes(meta)
+        noise = input_noise(recipe)
+
+        def make() -> NtpNet | RfNet:
+            ntp = NtpNet(Backbone(size, noise), codec.recipe.tokens, codec.recipe.codes)
+            return RfNet(ntp, **flow) if flow else ntp
+
+        module = checkpoint.build(make, checkpoint.part(tensors, _NET)).eval()
+        encoder = bundle.encoder_from(tensors, meta)
+        if encoder.shape != (size.clusters, size.numbers):
+            raise WorkbenchError("the model's encoder does not fit its network", "Train the model anew")
+        names = tuple(map(str, meta["cameras"])), tuple(map(str, meta["instructions"]))
+    rf, ntp = (module, module.ntp) if isinstance(module, RfNet) else (None, module)
+    return PolicyModel(encoder, codec, ntp, rf, recipe, *names, bool(meta.get("binary_gripper")))
+
+
+def _sizes(meta: Mapping[str, Any]) -> tuple[BackboneSize, dict[str, int]]:
+    """Sizes of backbone and flow head, each within reason: they come out of a file."""
+    most = {"depth": _DEEPEST}
+    size = {name: checkpoint.whole(value, most.get(name, _WIDEST)) for name, value in meta["size"].items()}
+    flow = {name: checkpoint.whole(value, most.get(name, _WIDEST)) for name, value in (meta["flow"] or {}).items()}
+    return BackboneSize(**size), flow
 
 
 def input_noise(recipe: PolicyRecipe) -> InputNoise:
