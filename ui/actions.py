@@ -12,7 +12,7 @@ from PyQt6.QtCore import Qt
 from PyQt6.QtGui import QAction, QKeySequence
 from PyQt6.QtWidgets import QMenu, QWidget
 
-from ui.translate import t
+from ui.translate import LANGUAGES, t
 from workbench.core.errors import NotFoundError
 
 
@@ -131,6 +131,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("view.system", "Follow the system", (), "", "Light or dark as the desktop says", checkable=True),
     Command("view.light", "Light", (), "", "Dark words on a light ground", checkable=True),
     Command("view.dark", "Dark", (), "", "Light words on a dark ground", checkable=True),
+    Command("view.language_system", "As the system", (), "", "The language of the desktop, else English",
+            checkable=True),
+    Command("view.language_en", LANGUAGES["en"], (), "", "The window in English", checkable=True),
+    Command("view.language_zh_CN", LANGUAGES["zh_CN"], (), "", "The window in Simplified Chinese", checkable=True),
     Command("view.next_theme", "Light / dark", ("Ctrl+T",), "", "Switch between light and dark"),
     Command("app.notices", "Messages", ("F8",), "", "Everything that was said, to read afterwards", checkable=True),
     Command("app.notices_copy", "Copy the message", ("Shift+F8",), "", "To the clipboard, with what to do next",
@@ -252,11 +256,13 @@ COMMANDS: tuple[Command, ...] = (
             "Stop it and start it with the settings as they are on disk", lambda s: s.running and _at_rest(s)),
 )  # fmt: skip
 
+# A title with ">" is a menu inside another one.
 MENUS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("&Station", ("app.retry", "drive.stop", "drive.clear", "-",
                   *(c.id for c in COMMANDS if c.page == "station"), "-", "app.quit")),
     ("&View", ("page.record", "page.library", "page.finetune", "page.drive", "page.station", "-",
                "view.system", "view.light", "view.dark", "view.next_theme", "-", "app.mute")),
+    ("&View>&Language", ("view.language_system", "-", "view.language_en", "view.language_zh_CN")),
     ("&Record", tuple(c.id for c in COMMANDS if c.page == "record")),
     ("&Library", tuple(c.id for c in COMMANDS if c.page == "library")),
     ("&Fine-tune", tuple(c.id for c in COMMANDS if c.page == "finetune")),

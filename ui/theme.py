@@ -16,6 +16,7 @@ from PyQt6.QtWidgets import QApplication
 from ui.style import sheet
 
 BASE_POINT_SIZE = 11
+_CHINESE = ("Noto Sans CJK SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Micro Hei")
 
 
 class ThemeChoice(StrEnum):
@@ -134,7 +135,7 @@ class Theme(QObject):
 def base_font(scale: float = 1.0, *, bold: bool = False) -> QFont:
     """The application's font at ``scale`` times its base size."""
     font = QFont()
-    font.setFamilies(["Inter", "Segoe UI", "Cantarell", "Noto Sans", "DejaVu Sans"])
+    font.setFamilies(["Inter", "Segoe UI", "Cantarell", "Noto Sans", "DejaVu Sans", *_CHINESE])
     font.setPointSizeF(BASE_POINT_SIZE * scale)
     font.setBold(bold)
     return font
@@ -143,7 +144,7 @@ def base_font(scale: float = 1.0, *, bold: bool = False) -> QFont:
 def number_font(scale: float = 1.0, *, bold: bool = False) -> QFont:
     """Like ``base_font`` with digits of equal width, so that running numbers do not tremble."""
     font = base_font(scale, bold=bold)
-    font.setFamilies(["JetBrains Mono", "Cascadia Mono", "DejaVu Sans Mono"])
+    font.setFamilies(["JetBrains Mono", "Cascadia Mono", "DejaVu Sans Mono", *_CHINESE])
     return font
 
 

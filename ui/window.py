@@ -9,7 +9,17 @@ from pathlib import Path
 
 from PyQt6.QtCore import QSize, Qt, QTimer, pyqtSignal
 from PyQt6.QtGui import QCloseEvent
-from PyQt6.QtWidgets import QLabel, QMainWindow, QStackedWidget, QToolBar, QToolButton, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import (
+    QLabel,
+    QMainWindow,
+    QMenu,
+    QMenuBar,
+    QStackedWidget,
+    QToolBar,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from ui import words
 from ui.actions import MENUS, Actions, Situation
@@ -17,9 +27,11 @@ from ui.bridge import Bridge
 from ui.cues import FAULT, Cues
 from ui.desk import Desk
 from ui.drawer import Drawer
+from ui.layout import Layout
+from ui.look import LookCommands
 from ui.pages.page import Page
 from ui.preferences import Preferences
-from ui.theme import Theme, ThemeChoice
+from ui.theme import Theme
 from ui.translate import t
 from ui.widgets.icons import icon
 from ui.widgets.notice_panel import unread_words
@@ -41,7 +53,6 @@ PAGES: tuple[tuple[str, str], ...] = (
 _FORMER = {"train": "finetune"}  # pages that were called otherwise: what was kept with the old name still opens
 _TICK_MS = 100
 _MAKE_PAGES_AFTER_MS = 400
-_THEMES = {"view.system": ThemeChoice.SYSTEM, "view.light": ThemeChoice.LIGHT, "view.dark": ThemeChoice.DARK}
 _log = logging.getLogger(__name__)
 
 StationMaker = Callable[[], Station]
@@ -82,10 +93,12 @@ class Window(QMainWindow):
         self.setWindowTitle("CLAP Workbench")
         self.setMinimumSize(1024, 640)
         self.resize(1280, 720)
+        self.layout_ = Layout(self, chosen)
         self._make_menus()
         self._make_rail()
         self._make_status_bar()
         self._bind()
+        self._look = LookCommands(self.desk, self._said)
         self._listeners = self.bridge.listeners()
         self._listeners.on(JobProgressed, self._job_progressed)
         self._listeners.on(Failed, self._heard_failure)
@@ -96,7 +109,8 @@ class Window(QMainWindow):
         self._timer = QTimer(self)
         self._timer.timeout.connect(self.refresh)
         self._timer.start(_TICK_MS)
-        self.go("record")
+        kept = _FORMER.get(page := self.layout_.restore(), page)
+        self.go(kept if kept in dict(PAGES) else PAGES[0][0])
 
     # parts ----------------------------------------------------------------------------------------------------------
 
@@ -110,9 +124,12 @@ class Window(QMainWindow):
         self.setCentralWidget(middle)
 
     def _make_menus(self) -> None:
-        bar = self.menuBar()
+        made: dict[str, QMenu | QMenuBar | None] = {"": self.menuBar()}
         for title, ids in MENUS:
-            menu = bar.addMenu(t(title)) if bar is not None else None
+            above, _, name = title.rpartition(">")
+            parent = made[above]
+            menu = parent.addMenu(t(name)) if parent is not None else None
+            made[title] = menu
             if menu is not None:
                 menu.setToolTipsVisible(True)
                 self.actions_.fill(menu, ids)
@@ -149,9 +166,6 @@ class Window(QMainWindow):
     def _bind(self) -> None:
         for name, _ in PAGES:
             self.actions_.bind(f"page.{name}", lambda name=name: self.go(name))  # type: ignore[misc]
-        for command, choice in _THEMES.items():
-            self.actions_.bind(command, lambda choice=choice: self.desk.theme.choose(choice))  # type: ignore[misc]
-        self.actions_.bind("view.next_theme", self._next_theme)
         self.actions_["app.mute"].setChecked(self.desk.cues.muted)
         self.actions_.bind("app.mute", lambda: self.desk.cues.mute(self.actions_["app.mute"].isChecked()))
         self.actions_.bind("app.quit", lambda: QTimer.singleShot(0, self.close))
@@ -192,6 +206,7 @@ class Window(QMainWindow):
             page: Page = getattr(importlib.import_module(module), maker)(self.desk)
             self.pages[name] = page
             self._stack.addWidget(page)
+            self.layout_.divide(name, page)
             if self.desk.library is not None:
                 page.opened()
             if self.desk.running:
@@ -277,6 +292,7 @@ class Window(QMainWindow):
         event.ignore()
         self._closing = True
         self._timer.stop()
+        self.layout_.keep(self.page.name if self.page is not None else "", dict(self.pages))
         self._say_station("◔ " + t("Closing: holding the arm and saving"))
         for page in self.pages.values():
             page.close_page()
@@ -358,16 +374,15 @@ class Window(QMainWindow):
     def _say_station(self, text: str) -> None:
         self._station_words.setText(text)
 
-    def _next_theme(self) -> None:
-        dark = self.desk.theme.colours.name == "dark"
-        self.desk.theme.choose(ThemeChoice.LIGHT if dark else ThemeChoice.DARK)
+    def _said(self, sentence: str) -> None:
+        if self.page is not None:
+            self.page.notice.done(sentence)
 
     def _restyle(self) -> None:
         colours = self.desk.theme.colours
         for name, _ in PAGES:
             self.actions_[f"page.{name}"].setIcon(icon(name, colours.dim, colours.accent))
-        for command, choice in _THEMES.items():
-            self.actions_[command].setChecked(choice is self.desk.theme.choice)
+        self._look.show()
 
 
 def status_bar_words(window: Window) -> str:
