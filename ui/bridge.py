@@ -9,10 +9,11 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from PyQt6.QtCore import QCoreApplication, QEvent, QObject
 
+from ui.translate import t
 from workbench.core.bus import Bus, Subscription
 from workbench.core.errors import WorkbenchError
 
@@ -158,7 +159,5 @@ def explain(error: BaseException) -> WorkbenchError:
     if isinstance(error, WorkbenchError):
         return error
     _log.error("unexpected failure", exc_info=error)
-    words: Any = str(error) or type(error).__name__
-    return WorkbenchError(
-        f"something unexpected went wrong ({type(error).__name__}: {words})", "The log has the details"
-    )
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    return WorkbenchError(t("something unexpected went wrong ({what})", what=what), t("The log has the details"))
