@@ -19,9 +19,9 @@ from torch import Generator, Tensor
 
 from models import normalize, text
 from models.normalize import ActionScaler
+from models.split import held_out_ids
 from models.takes import STATION, Take, Takes, fit_encoder, load_takes
 from workbench.core.errors import WorkbenchError
-from workbench.core.files import hash_bytes
 
 __all__ = ["STATION", "Batch", "Rows", "Take", "Takes", "Windows", "fit_encoder", "load_takes"]
 
@@ -127,7 +127,7 @@ class Windows:
         scalers: per source, from a trained Act-VAE; None fits them on the training rows.
         cameras: order of the camera axis; a camera that a take lacks is all zeros.
         pictures: False keeps robot takes without any picture (features are then empty) and drops the feature tensors.
-        held_out: share of episodes to measure on, chosen by a hash of their id.
+        held_out: share of episodes to measure on, chosen by a hash of their id. hold_out: ids to measure on beside.
 
     Raises WorkbenchError if no window remains.
     """
@@ -141,6 +141,7 @@ class Windows:
         cameras: Sequence[str] = ("front", "wrist"),
         pictures: bool = True,
         held_out: float = 0.12,
+        hold_out: Sequence[str] = (),
         embed: Callable[[str], NDArray[np.float32]] = text.embed,
     ) -> None:
         self.takes = [take for take in takes if not pictures or any(name in take.features for name in cameras)]
@@ -155,7 +156,7 @@ class Windows:
         if scalers is not None:  # a robot the Act-VAE never saw has no scale; its actions cannot be used
             known = torch.tensor([take.source in scalers for take in self.takes], dtype=torch.bool)
             self.has_action_W &= known[self.take_W]
-        self._split(held_out)
+        self._split(held_out, hold_out)
         self._actions(scalers)
         self._tokens_WN = torch.full((len(self.take_W), 1), _NOTHING)
         self._token_weight_W = torch.zeros(len(self.take_W))
@@ -231,8 +232,8 @@ class Windows:
         ]
         return torch.from_numpy(np.concatenate(blocks))
 
-    def _split(self, share: float) -> None:
-        ids = held_out_ids([(take.episode_id, take.is_human) for take in self.takes], share)
+    def _split(self, share: float, more: Sequence[str]) -> None:
+        ids = held_out_ids([(take.episode_id, take.is_human) for take in self.takes], share) | set(more)
         kept = torch.tensor([take.episode_id in ids for take in self.takes], dtype=torch.bool)[self.take_W]
         everything = torch.arange(len(self.take_W))
         self.held_out_ids = ids
@@ -279,25 +280,11 @@ class Windows:
                 self.actions_WHA[index] = torch.from_numpy(self.scalers[source].normalise(physical_WH7[index.numpy()]))
 
 
-def held_out_ids(episodes: Sequence[tuple[str, bool]], share: float) -> frozenset[str]:
-    """Ids to measure on, from (id, is human): those whose hash falls below ``share``.
-
-    At least one of each sort that has three or more. Which side a take is on depends on its own id, so takes that are
-    added later do not move it.
-    """
-    chosen: set[str] = set()
-    for human in (False, True):
-        ids = sorted({i for i, h in episodes if h is human}, key=_place)
-        below = [i for i in ids if _place(i) < share]
-        if not below and len(ids) >= 3 and share > 0:
-            below = ids[:1]
-        chosen.update(below[: max(1, len(ids) // 2)] if len(ids) > 1 else [])
-    return frozenset(chosen)
-
-
 def keyframes(take: Take) -> NDArray[np.float32]:
-    """(T, 3) displacement (m) from every row to where the gripper next closes or opens, from what was recorded; NaN
-    after the last such event."""
+    """(T, 3) displacement (m) from every row to where the gripper next closes or opens, from what was recorded.
+
+    NaN after the last such event, and where the next one is not worth imitating, such as a policy's wrong grasp.
+    """
     found = np.full((len(take), 3), np.nan, dtype=np.float32)
     if take.targets_T8 is None or take.pose_T8 is None:
         return found
@@ -310,13 +297,10 @@ def keyframes(take: Take) -> NDArray[np.float32]:
         return found
     following = np.searchsorted(events, np.arange(len(take)), side="right")
     has = following < len(events)
+    has[has] = take.usable_T[events[following[has]]]
     place = take.pose_T8[:, :3]
     found[has] = place[events[following[has]]] - place[has]
     return found
-
-
-def _place(episode_id: str) -> float:
-    return int(hash_bytes(episode_id.encode())[:8], 16) / 2**32
 
 
 def _all_between(good_T: NDArray[np.bool_], begin: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -292,19 +292,23 @@ def interpolate_poses(
 
 
 def _imitable(episode: Episode, grid: Times) -> NDArray[np.bool_]:
-    """Rows worth imitating: all of a demonstration or a successful rollout, else only an operator's corrections.
+    """Rows worth imitating: a demonstration, a successful rollout, of a corrected rollout what the operator did.
 
+    What a policy did before somebody had to take over is what must not be learned, even if the attempt succeeded then.
     A replay repeats commands that are known from the take it repeats; a failed one teaches nothing.
     """
     manifest = episode.manifest
-    if manifest.kind is not EpisodeKind.ROLLOUT or manifest.outcome is Outcome.SUCCESS:
+    if manifest.kind is not EpisodeKind.ROLLOUT:
         return _yes(grid)
+    good = _yes(grid) if manifest.outcome is Outcome.SUCCESS else ~_yes(grid)
     if not manifest.counts.get(_AUTHORITY, 0) or "replay_of" in manifest.extra:
-        return ~_yes(grid)
+        return good
+    operated = episode.vectors(_AUTHORITY)[:, 0] == Authority.OPERATOR.code
+    if not operated.any():
+        return good
     times = episode.times(_AUTHORITY)[1]
     index = np.maximum(np.searchsorted(times, grid + TOLERANCE_NS, side="right") - 1, 0)
-    codes = episode.vectors(_AUTHORITY)[:, 0][index]
-    return np.asarray(codes == Authority.OPERATOR.code, dtype=np.bool_)
+    return np.asarray(operated[index], dtype=np.bool_)
 
 
 def _told_otherwise_ns(manifest: Manifest) -> int:

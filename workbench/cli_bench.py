@@ -63,6 +63,7 @@ def _learn_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", default="", help=f"some of {','.join(SECTIONS)}")
     parser.add_argument("--arms", default="", help="some arms of those sections, with commas between (default: all)")
     parser.add_argument("--seeds", type=positive, help="trainings per arm (default: by size)")
+    parser.add_argument("--base", help="corrections: start from this rf model instead of training one")
     parser.add_argument("--size", default="full", choices=list(PLANS), help="tiny: minutes; full: many hours")
     parser.add_argument("--recorded", action="store_true", help="learn from the takes the data folder has")
 
@@ -102,8 +103,9 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
 def _learn(options: argparse.Namespace, output: Output) -> dict[str, Any]:
     """Goes on where an earlier call with the same home, size and seed was interrupted."""
     arms = tuple(name for name in options.arms.split(",") if name)
+    home = learn_home(options.home, recorded=options.recorded)
     return bench_learn(
-        learn_home(options.home, recorded=options.recorded),
+        home,
         output,
         only=sections(options.only),
         size=options.size,
@@ -111,6 +113,7 @@ def _learn(options: argparse.Namespace, output: Output) -> dict[str, Any]:
         seed=options.seed,
         recorded=options.recorded,
         arms=arms,
+        base=find_model(Home.open(home), options.base, "rf").id if options.base else "",
     )
 
 

@@ -89,9 +89,15 @@ class World:
         for name, (x, y, yaw) in layout.items():
             self._put(name, x, y, yaw)
         start = tuple(np.array(HOME_TOOL_M) + rng.uniform(-0.02, 0.02, 3))
-        stand = stance(start) if actor == "robot" else parked_stance()
-        self._data.qpos[self._arm_qpos] = stand
-        self.command(stand, 1.0)
+        self._stand(stance(start) if actor == "robot" else parked_stance())
+
+    def stand(self, tool_m: tuple[float, float, float]) -> None:
+        """Put the arm, gripper down and open, with its tool at a place (m), whatever it did before."""
+        self._stand(stance(tool_m))
+
+    def _stand(self, joints_rad: Vector) -> None:
+        self._data.qpos[self._arm_qpos] = joints_rad
+        self.command(joints_rad, 1.0)
         mujoco.mj_forward(self._model, self._data)
 
     def clear(self) -> None:

@@ -254,18 +254,38 @@ def test_a_few_broken_numbers_cost_only_their_own_rows(tmp_path: Path) -> None:
     assert take.usable_T.all() and take.targets_T8 is not None and np.isfinite(take.targets_T8).all()
 
 
-def test_of_a_failed_rollout_only_corrections_are_imitated(tmp_path: Path) -> None:
+def test_of_a_corrected_rollout_only_the_operators_rows_are_imitated_however_it_ended(tmp_path: Path) -> None:
     home = Home.open(tmp_path)
-    codes = np.full(300, Authority.POLICY.code)
+    alone = np.full(300, Authority.POLICY.code)
+    codes = alone.copy()
     codes[100:200] = Authority.OPERATOR.code
-    for outcome in Outcome:
-        take_id = _arm_take(home, _line(300), kind=EpisodeKind.ROLLOUT, outcome=outcome, authority=codes)
-        usable = load_takes(home, [take_id], None, CAMERAS, 0.1)[0].usable_T
-        assert usable.all() if outcome is Outcome.SUCCESS else usable.sum() == 20
-        again = _arm_take(
-            home, _line(300), kind=EpisodeKind.ROLLOUT, outcome=outcome, authority=codes, extra={"replay_of": take_id}
+
+    def usable(outcome: Outcome, authority: np.ndarray, **extra: str) -> int:
+        take_id = _arm_take(
+            home, _line(300), kind=EpisodeKind.ROLLOUT, outcome=outcome, authority=authority, extra=extra
         )
-        assert bool(load_takes(home, [again], None, CAMERAS, 0.1)) is (outcome is Outcome.SUCCESS)
+        takes = load_takes(home, [take_id], None, CAMERAS, 0.1)
+        return int(takes[0].usable_T.sum()) if takes else 0
+
+    whole = usable(Outcome.SUCCESS, alone)
+    assert whole > 50
+    for outcome in Outcome:
+        assert usable(outcome, codes) == 20
+        worth = whole if outcome is Outcome.SUCCESS else 0
+        assert usable(outcome, alone) == usable(outcome, codes, replay_of="another take") == worth
+
+
+def test_a_grasp_that_is_not_imitated_is_no_keyframe(tmp_path: Path) -> None:
+    home = Home.open(tmp_path)
+    codes = np.full(300, Authority.OPERATOR.code)
+    codes[100:200] = Authority.POLICY.code
+    poses = _line(300)
+    poses[:, 7] = np.where((np.arange(300) >= 150) & (np.arange(300) < 250), 0.0, 1.0)
+    take_id = _arm_take(home, poses, kind=EpisodeKind.ROLLOUT, outcome=Outcome.SUCCESS, authority=codes)
+    take = load_takes(home, [take_id], None, CAMERAS, 0.1)[0]
+    known = np.isfinite(keyframes(take)).all(axis=1)
+    closes, opens = np.searchsorted(take.t_ns, take.t_ns[0] + np.array([150, 250]) * 20_000_000)
+    assert not known[: closes - 1].any() and known[closes + 1 : opens - 1].all()
 
 
 def test_a_missing_camera_is_zeros(tmp_path: Path, encoder: Encoder) -> None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hardware.sim.situations import SITUATIONS
 from hardware.sim.tasks import TASKS
 from models.recipes import PRESETS
 from storage.layout import Home
@@ -26,11 +27,14 @@ from workbench.services.bench_learn import bench_learn
 from workbench.services.bench_learn_notes import Notes
 from workbench.services.bench_learn_plan import (
     ALIGNMENT,
+    CORRECTIONS,
     FORGETTING,
     HUMAN_ONLY,
     JOINT,
+    LEARN_FROM,
     ORACLE,
     PLANS,
+    SITUATION,
     TRANSFER,
     sections,
 )
@@ -70,11 +74,15 @@ def test_every_arm_is_a_change_of_recipe_fields_and_only_the_reference_changes_n
     for arm in ("plain", "frozen", "replay"):
         assert all(FORGETTING[arm][pull] == 0 for pull in pulls)
     assert FORGETTING["frozen"]["backbone_lr_factor"] == 0 and FORGETTING["replay"]["replay_share"] > 0
+    for learned_from, changes in CORRECTIONS.values():
+        assert learned_from in LEARN_FROM
+        stages["rf"].with_(**{**KNOWLEDGE_MATCHING, **changes})
+    assert not CORRECTIONS["corrections"][1] and not CORRECTIONS["demonstrations"][1] and SITUATION in SITUATIONS
     assert JOINT not in FORGETTING  # trained from the beginning on everything
 
 
 def test_sections_are_asked_for_by_name() -> None:
-    assert sections("latency,alignment") == ("alignment", "latency") and len(sections("")) == 5
+    assert sections("latency,alignment") == ("alignment", "latency") and len(sections("")) == 6
     with pytest.raises(NotFoundError, match="forgetting"):
         sections("forgeting")
 

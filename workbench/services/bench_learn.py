@@ -15,6 +15,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.files import new_id, write_json
 from workbench.services import bench_learn_numbers as numbers
 from workbench.services import finetune
+from workbench.services.bench_learn_corrections import Corrections
 from workbench.services.bench_learn_notes import Notes
 from workbench.services.bench_learn_plan import (
     ALIGNMENT,
@@ -47,20 +48,22 @@ def bench_learn(
     seed: int = 0,
     recorded: bool = False,
     arms: Sequence[str] = (),
+    base: str = "",
 ) -> dict[str, Any]:
     """Fill the table's sections and return it. Blocks for minutes (tiny) to many hours (full).
 
     Args:
         seeds: trainings per arm; None = the plan's.
         arms: only these arms of the sections, for a part of the table; () = all.
+        base: corrections start from this model instead of one that is trained for the table.
 
     Raises WorkbenchError when a step cannot be done; what is finished is kept and the next call goes on from it.
     """
     plan = learn_plan(size)
-    about = {"size": size, "seed": seed, "recorded": recorded}
-    folder = notes_folder(home, f"{size}-{seed}{'-recorded' if recorded else ''}")
+    about = {"size": size, "seed": seed, "recorded": recorded} | ({"base": base} if base else {})
+    folder = notes_folder(home, f"{size}-{seed}{'-recorded' if recorded else ''}{f'-{base[:12]}' if base else ''}")
     runner = Runner(home, plan, Notes.open(folder, about), teller, seed=seed, recorded=recorded)
-    table = Table(runner, seeds or plan.seeds, arms)
+    table = Table(runner, seeds or plan.seeds, arms, base)
     table.fill(only)
     return table.result
 
@@ -77,8 +80,9 @@ def learn_home(given: Path | None, *, recorded: bool) -> Path:
 class Table:
     """Fills the sections one after the other; see ``bench_learn``."""
 
-    def __init__(self, runner: Runner, seeds: int, arms: Sequence[str] = ()) -> None:
+    def __init__(self, runner: Runner, seeds: int, arms: Sequence[str] = (), base: str = "") -> None:
         self._runner = runner
+        self._base = base
         self._plan: LearnPlan = runner.plan
         self._seeds = seeds
         self._arms = tuple(arms)
@@ -105,6 +109,7 @@ class Table:
             "policy": self._policy,
             "transfer": self._transfer,
             "forgetting": self._forgetting,
+            "corrections": self._corrections,
             "latency": self._latency,
         }
         for section in sections:
@@ -161,6 +166,12 @@ class Table:
                 model = models[JOINT] if arm == JOINT else runner.model(f"{k}/forgetting/{arm}")
                 runner.drive(f"{k}/forgetting/{arm}", model, "rf", trials, k)
                 self._enter("forgetting", arm, self._receipt(arm, k))
+
+    def _corrections(self) -> None:
+        part = Corrections(self._runner, self._enter)
+        for k in range(self._seeds):
+            base = self._base or self._policies(k, ["clap"])["clap"]
+            part.fill(k, base, self._chosen(self._plan.corrections))
 
     def _latency(self) -> None:
         model = self._policies(0, ["clap"])["clap"]

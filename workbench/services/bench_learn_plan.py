@@ -14,7 +14,7 @@ from workbench.services.finetune import KNOWLEDGE_MATCHING
 
 Changes = Mapping[str, Any]
 
-SECTIONS = ("alignment", "policy", "transfer", "forgetting", "latency")
+SECTIONS = ("alignment", "policy", "transfer", "forgetting", "corrections", "latency")
 HEADS = ("rf", "ntp")
 GALLERY = 128
 FLOW_STEPS = (1, 4, 10)
@@ -60,6 +60,24 @@ FORGETTING: Mapping[str, Changes] = MappingProxyType(
     }
 )
 
+# Corrections: what an arm learns from, and changes of what the product does when it fine-tunes.
+SITUATION = "low_start"
+LEARN_FROM: Mapping[str, str] = MappingProxyType(
+    {
+        "corrected": "attempts in the situation that the operator corrected",
+        "plain": "demonstrations from the usual start",
+        "shown": "demonstrations in the situation",
+    }
+)
+CORRECTIONS: Mapping[str, tuple[str, Changes]] = MappingProxyType(
+    {
+        "corrections": ("corrected", _NOTHING),
+        "demonstrations": ("plain", _NOTHING),
+        "corrections_replay": ("corrected", FORGETTING["replay"]),
+        "shown": ("shown", _NOTHING),
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LearnPlan:
@@ -69,6 +87,8 @@ class LearnPlan:
         story: takes, tasks, trials, recipes; its ``trials`` are per old task, ``new_trials`` per new or human-only one.
         seeds: how often every arm is trained, each time from another seed.
         alignment, transfer, forgetting: names of the arms, the reference arm first.
+        corrections: as above; per round, so many ``attempts`` under an onlooker's eyes.
+        correction_trials: per task, from the usual start and in the situation each.
         calls: answers per latency.
     """
 
@@ -78,12 +98,27 @@ class LearnPlan:
     alignment: tuple[str, ...] = tuple(ALIGNMENT)
     transfer: tuple[str, ...] = tuple(TRANSFER)
     forgetting: tuple[str, ...] = (*FORGETTING, JOINT)
+    corrections: tuple[str, ...] = tuple(CORRECTIONS)
+    attempts: int = 36
+    correction_trials: int = 8
 
 
 PLANS: Mapping[str, LearnPlan] = MappingProxyType(
     {
-        "tiny": LearnPlan(replace(demo_plan("tiny"), human_clips=4, trial_s=2.0), seeds=1, calls=5),
-        "quick": LearnPlan(replace(demo_plan("quick"), human_clips=40, new_trials=8), seeds=2, calls=50),
+        "tiny": LearnPlan(
+            replace(demo_plan("tiny"), human_clips=4, trial_s=2.0),
+            seeds=1,
+            calls=5,
+            attempts=2,
+            correction_trials=1,
+        ),
+        "quick": LearnPlan(
+            replace(demo_plan("quick"), human_clips=40, new_trials=8),
+            seeds=2,
+            calls=50,
+            attempts=24,
+            correction_trials=14,
+        ),
         "full": LearnPlan(replace(demo_plan("full"), human_clips=240), seeds=3, calls=200),
     }
 )

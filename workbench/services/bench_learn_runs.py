@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -176,10 +176,19 @@ class Runner:
 
     # measuring ------------------------------------------------------------------------------------------------------
 
-    def drive(self, name: str, model_id: str, head: str, trials: Mapping[str, int], round_: int) -> dict[str, bool]:
+    def drive(
+        self,
+        name: str,
+        model_id: str,
+        head: str,
+        trials: Mapping[str, int],
+        round_: int,
+        situation: str = "",
+    ) -> dict[str, bool]:
         """Outcome of every trial by "<task> <seed>". All models of one round are asked the same scenes."""
         known = self.notes.trials.setdefault(name, {})
         jobs = trial_jobs(model_id, trials, head, TRIAL_SEED + SCENES_APART * round_)
+        jobs = [replace(job, situation=situation) for job in jobs]
         waiting = [job for job in jobs if _trial(job) not in known]
 
         def remember(result: TakeResult) -> None:

@@ -21,6 +21,7 @@ from hardware.arm import ARMS
 from hardware.sim.hand import HumanHand
 from hardware.sim.link import LocalStation
 from hardware.sim.look import Look
+from hardware.sim.situations import situation
 from hardware.sim.tasks import TASKS
 from hardware.sim.world import World
 from hardware.teleop import TELEOPS
@@ -31,13 +32,16 @@ from workbench.core.clock import LockstepClock
 from workbench.core.errors import WorkbenchError
 from workbench.core.files import new_id
 from workbench.core.ring import Ring, runtime_directory
+from workbench.core.states import DriverState
 from workbench.core.types import EpisodeKind, Outcome
 from workbench.services.capture import Capture, ring_path
 from workbench.services.driver import Driver, arm_streams
 from workbench.services.hosting import Child, Host
 from workbench.services.inference import Playback
+from workbench.services.lockstep_station import station_settings
+from workbench.services.onlooker import Onlooker
 from workbench.services.remote_policy import REMOTE_MAIN, child_values, fail_with, is_remote
-from workbench.services.settings import CameraSettings, PolicySettings, RecordSettings, Settings, simulated_settings
+from workbench.services.settings import PolicySettings
 from workbench.services.slow_policy import SlowPolicy
 
 _START_NS = 1_000_000_000
@@ -77,6 +81,8 @@ class LockstepJob:
     Attributes:
         kind: ``demonstration`` (scripted operator through teleoperation), ``human`` (simulated hand) or ``rollout``.
         randomised: random colours of arm, table and light instead of the station's usual look.
+        situation: name of one of ``hardware.sim.situations`` to begin in, "" for the usual start.
+        corrected: rollouts: an onlooker takes over when nothing comes of it, and finishes the task.
     """
 
     kind: str
@@ -85,11 +91,16 @@ class LockstepJob:
     model_id: str = ""
     head: str = "rf"
     randomised: bool = False
+    situation: str = ""
+    corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TakeResult:
-    """What became of a job. ``episode_id`` is "" when nothing was recorded; ``message`` says why."""
+    """What became of a job. ``episode_id`` is "" when nothing was recorded; ``message`` says why.
+
+    ``corrected_s``: for how long an onlooker moved the arm; ``success`` is then not the policy's alone.
+    """
 
     job: LockstepJob
     episode_id: str
@@ -97,6 +108,7 @@ class TakeResult:
     seconds: float
     message: str = ""
     latency_ms: float = 0.0
+    corrected_s: float = 0.0
 
 
 class LockstepSession:
@@ -114,7 +126,7 @@ class LockstepSession:
         self._arm.connect()
         specs = arm_streams(self._arm.joints, settings.control_hz)
         self._rings = {spec.name: Ring.create(ring_path(self._folder, spec.name), spec, 256) for spec in specs}
-        self._plain = _station_settings(self._station.address, settings)
+        self._plain = station_settings(self._station.address, settings)
         self._capture = Capture(self.home, self._plain, self._folder, lambda _event: None, sync=False)
         self._host = Host(threads=True)
         self._policies: dict[tuple[str, str], Child] = {}
@@ -193,18 +205,38 @@ class LockstepSession:
         driver.drive(asking.newest)
         broken: list[str] = []
         think = asking.think if not is_remote(job.model_id) else lambda: fail_with(driver, asking.think, broken)
-        self._run_ticks(driver, lambda: self._world.succeeded(job.task), think)
+        onlooker = Onlooker(self._world, job.task, self._clock) if job.corrected else None
+        self._run_ticks(driver, lambda: self._seen_enough(job, onlooker), think)
         if broken:  # the server's failure, not the policy's: kept, not counted
             self._capture.stop_take(Outcome.UNLABELLED, {"ended_by": broken[0]})
             return TakeResult(job, "", False, 0.0, broken[0])
+        correction = self._correct(driver, job) if onlooker is not None else {}
         success = self._world.succeeded(job.task)
         reason = driver.status().reason
         latency_ms = asking.latency_ms()
         extra: dict[str, Any] = {"latency_ms_p50": latency_ms, "plan_change_m_s": asking.plan_change_m_s}
         extra |= {"blend": str(self._settings.blend), "latency_s": self._settings.latency_s}
-        extra |= {"ended_by": reason if not success else "success"}
+        extra |= {"ended_by": reason if not success else "success", **correction}
         episode_id = self._capture.stop_take(Outcome.SUCCESS if success else Outcome.FAILURE, extra)
-        return TakeResult(job, episode_id, success, 0.0, "" if success else reason, latency_ms)
+        words, corrected_s = "" if success else reason, float(correction.get("corrected_s", 0.0))
+        return TakeResult(job, episode_id, success, 0.0, words, latency_ms, corrected_s)
+
+    def _seen_enough(self, job: LockstepJob, onlooker: Onlooker | None) -> bool:
+        return self._world.succeeded(job.task) or (onlooker is not None and onlooker.worried())
+
+    def _correct(self, driver: Driver, job: LockstepJob) -> dict[str, Any]:
+        """The scripted operator takes the arm from the policy and finishes; what the take's manifest says of it."""
+        if self._world.succeeded(job.task) or driver.state not in (DriverState.DRIVING, DriverState.HOLDING):
+            return {}
+        teleop = TELEOPS.build("scripted", address=self._station.address, task=job.task, seed=job.seed)
+        teleop.open()
+        began_ns = self._clock.now_ns()
+        driver.operate(teleop)
+        self._run_ticks(driver, lambda: self._world.succeeded(job.task) or bool(getattr(teleop, "done", False)))
+        driver.hold("the operator let go")
+        driver.tick()
+        teleop.close()
+        return {"corrected_s": round((self._clock.now_ns() - began_ns) / 1e9, 2)}
 
     # parts ----------------------------------------------------------------------------------------------------------
 
@@ -214,6 +246,8 @@ class LockstepSession:
             self._plain.instruction(job.task)  # raises with the nearest name
         look = Look.randomised(job.seed) if job.randomised else None
         self._world.reset(job.task, job.seed, actor=actor, look=look)
+        if job.situation:
+            situation(job.situation).lay(self._world, job.seed)
         limits = self._plain.limits.limits() if self._plain.limits else None
         period_s = 1.0 / self._settings.control_hz
         playback = Playback(self._settings.blend, execute_s=self._settings.execute_s)
@@ -225,6 +259,7 @@ class LockstepSession:
 
     def _start_take(self, job: LockstepJob, kind: EpisodeKind, streams: list[str]) -> None:
         extra: dict[str, Any] = {"seed": job.seed, "randomised": job.randomised}
+        extra |= {"situation": job.situation} if job.situation else {}
         if job.model_id:
             extra |= {"model": job.model_id, "head": job.head}
         self._capture.start_take(job.task, kind, TASKS[job.task].instruction, streams, clock="lockstep", extra=extra)
@@ -294,28 +329,8 @@ class LockstepSession:
         return self._policies[key]
 
 
-def _station_settings(address: str, settings: LockstepSettings) -> Settings:
-    """The simulated station's settings with small pictures at the lockstep rate."""
-
-    def camera(name: str, size: tuple[int, int], depth: bool) -> CameraSettings:
-        options = {"address": address, "camera": name, "width": size[0], "height": size[1]}
-        return CameraSettings(
-            name=name, kind="simulated", options={**options, "rate_hz": settings.camera_hz, "depth": depth}
-        )
-
-    return simulated_settings().model_copy(
-        update={
-            "cameras": (
-                camera("front", settings.front_px, settings.depth),
-                camera("wrist", settings.wrist_px, False),
-            ),
-            "control_hz": settings.control_hz,
-            "policy": settings.policy,
-            "record": RecordSettings(jpeg_quality=95, rows_hz=settings.camera_hz, block_s=4.0),
-        }
-    )
-
-
+Progress = Callable[[int, int], None]
+Made = Callable[[TakeResult], None]
 _session: LockstepSession | None = None
 
 
@@ -343,8 +358,8 @@ def run_batch(
     *,
     settings: LockstepSettings = LockstepSettings(),
     workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
-    made: Callable[[TakeResult], None] = lambda _result: None,
+    progress: Progress | None = None,
+    made: Made = lambda _result: None,
 ) -> list[TakeResult]:
     """Make all takes, in ``workers`` processes (0: in this one). Results come in the order of ``jobs``.
 
@@ -371,11 +386,7 @@ def run_batch(
 
 
 def _run_here(
-    home: Path,
-    jobs: Sequence[LockstepJob],
-    settings: LockstepSettings,
-    progress: Callable[[int, int], None] | None,
-    made: Callable[[TakeResult], None],
+    home: Path, jobs: Sequence[LockstepJob], settings: LockstepSettings, progress: Progress | None, made: Made
 ) -> list[TakeResult]:
     session = LockstepSession(home, settings)
     try:
