@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models import checkpoint
 from models.encoders import ENCODERS, Encoder
-from models.registry import ModelRecord, model_folder, read_record, write_record
+from models.registry import PENDING, ModelRecord, model_folder, read_record, write_record
 from models.stages import RunSpec
 from models.takes import Takes, fit_encoder
 from models.train import Result, plain
@@ -56,6 +56,7 @@ def save_model(
         data=takes.snapshot(),
         run_id=spec.run_id,
         preset=spec.preset,
+        gate=PENDING if spec.unchecked else {},
     )
     write_record(home, record)
 

@@ -56,6 +56,12 @@ class NtpStage:
         seen = self.net.see(batch.features_BCKF, batch.state_BS, batch.text_BE, batch.has_action_B)
         return ntp_loss(self.net, self.recipe, seen, batch, self.recipe.token_weight, self.recipe.label_smoothing)
 
+    def held_out_loss(self) -> float:
+        """The loss without noise on takes that are only measured on."""
+        batch = self.data.held_out_batch()
+        seen = self.net.see(batch.features_BCKF, batch.state_BS, batch.text_BE, batch.has_action_B)
+        return float(ntp_loss(self.net, self.recipe, seen, batch, self.recipe.token_weight)[0])
+
     def after_step(self, generator: Generator, step: int) -> None:
         """Nothing moves without gradient here."""
 

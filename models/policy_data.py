@@ -16,6 +16,7 @@ from models.takes import Takes, load_takes
 from storage.layout import Home
 from workbench.core.errors import WorkbenchError
 
+_MOST_HELD_OUT = 1024
 _MOST = 6000  # rows for input statistics
 _FULLY, _MOSTLY = 0.9, 0.85  # -1 closed .. +1 open; share of targets
 _MOST_TRUST = 3.0  # times the mean confidence
@@ -52,13 +53,25 @@ class PolicyData:
         if not self.cameras:
             raise WorkbenchError("no robot take has pictures of the wanted cameras", "Record demonstrations first")
         self.windows = Windows(
-            self.takes, recipe.horizon, scalers=codec.scalers, cameras=self.cameras, held_out=recipe.held_out
+            self.takes,
+            recipe.horizon,
+            scalers=codec.scalers,
+            cameras=self.cameras,
+            held_out=recipe.held_out,
+            hold_out=spec.hold_out,
         )
         self._label(home, spec.bases.get("vd_vae", ""))
 
     def sample(self, generator: Generator, rows: Rows, batch: int) -> Batch:
         """A training batch; clips of people take the recipe's share where there are labelled ones."""
         return rows.sample(generator, batch, "both", self.human_share)
+
+    def held_out_batch(self) -> Batch:
+        """Robot windows of the takes that are only measured on, always the same. WorkbenchError if there are none."""
+        rows = self.windows.held_out
+        if not rows.count("robot"):
+            raise WorkbenchError("no take is held out, so training cannot be ended by its loss", "Set patience=0")
+        return rows.all("robot", _MOST_HELD_OUT)
 
     def fit_inputs(self, backbone: Backbone) -> None:
         """Take the input statistics of the training rows into the backbone."""

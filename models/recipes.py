@@ -196,6 +196,8 @@ class PolicyRecipe(Recipe):
         regression_weight: of an auxiliary direct regression of the chunk.
         human_share, human_weight, confidence_min: share of human rows per batch, weight of their pseudo-tokens and
             the confidence below which they are ignored.
+        patience, look_every: end the training once the loss of the held-out takes, looked at every so many steps, has
+            not fallen for ``patience`` looks in a row, and keep the best weights; 0 = never, train to the last step.
     """
 
     width: int = 160
@@ -212,6 +214,8 @@ class PolicyRecipe(Recipe):
     human_share: float = 0.1
     human_weight: float = 0.5
     confidence_min: float = 0.0
+    patience: int = 0
+    look_every: int = 100
     weight_decay: float = 1e-2
     weight_ema: float = 0.995
 

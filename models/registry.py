@@ -9,13 +9,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from models.model_record import RECORD, ModelRecord, is_model_id, record_in
 from storage.layout import Home
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.core.files import read_json, sync_directory, write_json
 
-__all__ = ["RECORD", "ModelRecord", "is_model_id"]
+__all__ = ["PENDING", "RECORD", "ModelRecord", "is_model_id"]
+
+PENDING = {"passed": False, "pending": True, "reasons": ["its check for forgetting has not ended yet"]}
 
 _PROMOTED = "promoted.json"
 _OVERRIDES = "overrides.jsonl"
@@ -56,10 +59,11 @@ def list_models(home: Home, stage: str = "") -> tuple[ModelRecord, ...]:
 
 
 def newest(home: Home, stage: str) -> ModelRecord:
-    """The promoted model of a stage, else the newest one; NotFoundError if there is none."""
+    """The promoted model of a stage, else the newest one that was not refused; NotFoundError if there is none."""
     records = list_models(home, stage)
     if not records:
         raise NotFoundError(f"there is no trained {stage} model yet", f"Train the stage '{stage}' first")
+    records = tuple(record for record in records if record.promoted or not record.refused) or records
     chosen = [record for record in records if record.promoted]
     return chosen[0] if chosen else records[-1]
 
@@ -73,6 +77,13 @@ def broken_models(home: Home) -> dict[str, str]:
         except WorkbenchError as error:
             found[model_id] = str(error)
     return found
+
+
+def set_gate(home: Home, model_id: str, gate: Mapping[str, Any]) -> ModelRecord:
+    """Write down what the check for forgetting said of a model: ``passed`` and ``reasons``."""
+    record = replace(read_record(home, model_id), gate=dict(gate))
+    write_record(home, record)
+    return record
 
 
 def promote(home: Home, model_id: str, *, force: str = "") -> ModelRecord:

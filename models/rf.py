@@ -84,6 +84,13 @@ class RfStage:
             return total + matching, figures | more
         return total, figures
 
+    def held_out_loss(self) -> float:
+        """The loss without input noise and without matching on takes, new and old, that are only measured on."""
+        batch = self.data.held_out_batch()
+        seen = self.net.ntp.see(batch.features_BCKF, batch.state_BS, batch.text_BE, batch.has_action_B)
+        total, _ = ntp_loss(self.net.ntp, self.recipe, seen, batch, self.recipe.token_weight)
+        return float(total + self.recipe.flow_weight * self._flow(seen, batch))
+
     def after_step(self, generator: Generator, step: int) -> None:
         """Nothing moves without gradient here."""
 

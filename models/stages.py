@@ -47,6 +47,8 @@ class RunSpec:
         run_id: name of the run's folder.
         model_id: id the finished model gets; fixed here, so that a resumed run ends in the same model.
         preset: name of the preset the recipe came from, for people.
+        hold_out: ids of takes that are only measured on, beside those that the recipe's share chooses.
+        unchecked: the model may not be used before a check for forgetting has passed it.
     """
 
     stage: str
@@ -58,6 +60,8 @@ class RunSpec:
     run_id: str = field(default_factory=new_id)
     model_id: str = field(default_factory=new_id)
     preset: str = ""
+    hold_out: tuple[str, ...] = ()
+    unchecked: bool = False
 
     def __post_init__(self) -> None:
         if self.stage not in STAGES:
@@ -87,6 +91,8 @@ class RunSpec:
             "run_id": self.run_id,
             "model_id": self.model_id,
             "preset": self.preset,
+            "hold_out": list(self.hold_out),
+            "unchecked": self.unchecked,
         }
 
     @classmethod
@@ -102,6 +108,8 @@ class RunSpec:
             run_id=value["run_id"],
             model_id=value["model_id"],
             preset=value.get("preset", ""),
+            hold_out=tuple(value.get("hold_out", ())),
+            unchecked=bool(value.get("unchecked", False)),
         )
 
     def write(self) -> Path:

@@ -12,18 +12,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from torch.optim import AdamW
 
 from models import checkpoint
-from models.recipes import Recipe
+from models.early_stop import EarlyStop, quiet
+from models.recipes import PolicyRecipe, Recipe
+from models.scalar_log import FOLDER, ScalarLog
 from workbench.core.errors import WorkbenchError
-from workbench.core.files import read_json, write_json
+from workbench.core.files import read_json, write_atomic, write_json
 from workbench.core.states import JobState
 
 _CHECKPOINT = "state"
+_PAUSE_LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ class Progress:
         self._steps = steps
         self._model_id = model_id
 
-    def status(self, state: JobState, step: int, message: str = "") -> None:
+    def status(self, state: JobState, step: int, message: str = "", samples_per_s: float = 0.0) -> None:
         """Replace ``status.json``; a model id is told only once the model exists."""
         value = {
             "state": str(state),
@@ -110,6 +114,8 @@ class Progress:
             "message": message,
             "model_id": self._model_id if state is JobState.DONE else "",
             "pid": os.getpid(),
+            "memory_mb": round(psutil.Process().memory_info().rss / 1e6),
+            "samples_per_s": round(samples_per_s, 1),
             "updated_at": time.time(),
         }
         write_json(self._folder / "status.json", value)
@@ -134,7 +140,7 @@ class Progress:
             if value.get("step", step + 1) <= step:
                 kept.append(text)
                 seconds = float(value.get("seconds", seconds))
-        path.write_text("".join(text + "\n" for text in kept))
+        write_atomic(path, "".join(text + "\n" for text in kept).encode())
         return seconds
 
 
@@ -156,39 +162,98 @@ class Trainer:
             self._families.setdefault(str(group.pop("family", "main")), []).extend(group["params"])
         self.optimiser = AdamW(self._groups, lr=self.recipe.lr, weight_decay=self.recipe.weight_decay)
         self.ema = WeightEma(stage.module, self.recipe.weight_ema) if self.recipe.weight_ema > 0 else None
+        self.early = _early_stop(self.recipe)
         self._spent_s = 0.0
+        self._begun_at = 0
+        self._log: ScalarLog | None = None
 
-    def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
-        """Train to the last step. Returns False if ``stop`` asked to end earlier; a checkpoint then holds everything.
+    def run(self, stop: Callable[[], bool] = lambda: False, pause: Callable[[], bool] = lambda: False) -> bool:
+        """Train to the last step, or until held-out takes no longer gain by it.
+
+        Returns False if ``stop`` asked to end earlier; a checkpoint then holds everything. While ``pause`` is true
+        nothing is computed; a checkpoint holds everything then, too.
 
         Raises WorkbenchError, before the weights change, if the loss or a gradient is not finite.
         """
         started = saved = reported = time.monotonic()
+        self._begun_at = self.step
         self.stage.module.train()
-        while self.step < self.recipe.steps:
+        while not self._over:
+            if pause():
+                started += self._rest(stop, pause)
             if stop():
                 self.save()
                 return False
             figures = self._one_step()
             now = time.monotonic()
-            last = self.step == self.recipe.steps
-            if self.step % self.recipe.report_every == 0 or last:
-                self.progress.line(self.step, self._spent_s + now - started, figures)
-                if now - reported > 0.5 or last:
+            if self.step % self.recipe.report_every == 0 or "held_out_loss" in figures or self._over:
+                self._report(figures, now - started)
+                if now - reported > 0.5 or self._over:
                     reported = now
-                    self.progress.status(JobState.RUNNING, self.step)
-            if now - saved > self.recipe.checkpoint_s or last:
+                    self.progress.status(JobState.RUNNING, self.step, self._words(), self._pace(now - started))
+            if now - saved > self.recipe.checkpoint_s or self._over:
                 saved = now
                 self.save()
+        self._spent_s += time.monotonic() - started
         return True
 
     def finish(self) -> Result:
-        """Put the averaged weights in place, if any, and measure on held-out episodes."""
-        if self.ema is not None:
+        """Put the best or the averaged weights in place, if any, and measure on held-out episodes."""
+        if self.early is not None and self.early.weights:
+            self.stage.module.load_state_dict(self.early.weights)
+        elif self.ema is not None:
             self.ema.copy_to(self.stage.module)
         self.stage.module.eval()
         with torch.no_grad():
-            return self.stage.evaluate()
+            result = self.stage.evaluate()
+        spent = max(self._spent_s, 1e-9)
+        result.metrics["training"] = {
+            "steps": self.step,
+            "batch": self.recipe.batch,
+            "seconds": round(self._spent_s, 3),
+            "samples_per_s": round(self.step * self.recipe.batch / spent, 1),
+            "stopped_early": self.step < self.recipe.steps,
+        }
+        return result
+
+    @property
+    def _over(self) -> bool:
+        return self.step >= self.recipe.steps or (self.early is not None and self.early.over)
+
+    def _words(self) -> str:
+        if self.early is not None and self.early.over:
+            return f"the held-out loss no longer falls ({self.early.best:.4g} at best)"
+        return f"training {self.recipe.stage}"
+
+    def _pace(self, spent_s: float) -> float:
+        return (self.step - self._begun_at) * self.recipe.batch / max(spent_s, 1e-9)
+
+    def _report(self, figures: dict[str, float], spent_s: float) -> None:
+        self.progress.line(self.step, self._spent_s + spent_s, figures)
+        if self._log is None:
+            self._log = ScalarLog(self.folder / FOLDER)
+        self._log.add(self.step, figures)
+
+    def _rest(self, stop: Callable[[], bool], pause: Callable[[], bool]) -> float:
+        """Do nothing until told to go on or to stop; returns the seconds."""
+        begun = time.monotonic()
+        self.save()
+        self.progress.status(JobState.PAUSED, self.step, "paused; its memory stays in use")
+        while pause() and not stop():
+            time.sleep(_PAUSE_LOOK_S)
+        self.progress.status(JobState.RUNNING, self.step, self._words())
+        return time.monotonic() - begun
+
+    def _held_out_loss(self) -> float:
+        look = getattr(self.stage, "held_out_loss", None)
+        if self.early is None or look is None:
+            raise WorkbenchError(f"the stage {self.recipe.stage} cannot be ended by its held-out loss")
+        with quiet(self.stage.module), torch.no_grad():
+            if self.ema is not None:
+                self.ema.copy_to(self.stage.module)
+            loss = float(look())
+            self.early.look(loss, self.stage.module)
+        return loss
 
     def _one_step(self) -> dict[str, float]:
         share = cosine(self.recipe, self.step)
@@ -208,6 +273,8 @@ class Trainer:
         if self.ema is not None:
             self.ema.update(self.stage.module, self.step)
         self.step += 1
+        if self.early is not None and self.early.due(self.step):
+            figures = {**figures, "held_out_loss": self._held_out_loss()}
         return {"loss": float(loss.detach()), "grad": norms[0], **figures}
 
     def _not_finite(self, noun: str) -> WorkbenchError:
@@ -224,7 +291,10 @@ class Trainer:
             tensors |= checkpoint.with_prefix("ema", self.ema.shadow)
         tensors["rng.own"] = self.generator.get_state()
         tensors["rng.global"] = torch.get_rng_state()
-        meta = {"step": self.step, "recipe": self.recipe.hash()}
+        meta: dict[str, Any] = {"step": self.step, "recipe": self.recipe.hash()}
+        if self.early is not None:
+            tensors |= checkpoint.with_prefix("best", self.early.weights)
+            meta["early"] = self.early.to_json()
         checkpoint.save(self.folder / "checkpoint", tensors, meta, _CHECKPOINT)
 
     def resume(self) -> bool:
@@ -239,6 +309,8 @@ class Trainer:
         if self.ema is not None:
             for name, value in checkpoint.part(tensors, "ema").items():
                 self.ema.shadow[name].copy_(value)
+        if self.early is not None:
+            self.early.fill(meta.get("early", {}), checkpoint.part(tensors, "best"))
         self.generator.set_state(tensors["rng.own"])
         torch.set_rng_state(tensors["rng.global"])
         self.step = int(meta["step"])
@@ -270,6 +342,12 @@ def read_status(folder: Path) -> dict[str, Any]:
     """The run's ``status.json``, or an empty dict while there is none."""
     path = folder / "status.json"
     return dict(read_json(path)) if path.is_file() else {}
+
+
+def _early_stop(recipe: Recipe) -> EarlyStop | None:
+    if not isinstance(recipe, PolicyRecipe) or recipe.patience <= 0:
+        return None
+    return EarlyStop(recipe.patience, recipe.look_every)
 
 
 def _optimiser_tensors(optimiser: AdamW) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The trainer's process: ``python -m models.train_worker RUN_FOLDER [--resume]``.
+"""The trainer's process: ``python -m models.train_worker RUN_FOLDER [--resume] [--part]``.
 
 Exit status: 0 done, 1 failed (the reason is in ``status.json``), 3 stopped on request (SIGTERM) with a checkpoint.
 """
@@ -6,6 +6,7 @@ Exit status: 0 done, 1 failed (the reason is in ``status.json``), 3 stopped on r
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
@@ -19,15 +20,17 @@ from typing import cast
 import torch
 
 from models.stages import DISPATCH, TITLES, RunSpec
-from models.train import Progress, Stage, Trainer, write_result
+from models.train import Progress, Stage, Trainer, read_status, write_result
 from storage.layout import Home
 from workbench.core.errors import WorkbenchError
+from workbench.core.file_lock import FileLock
 from workbench.core.priority import run_after
 from workbench.core.states import JobState
 
 _NICENESS = 10  # a recording and a drive go first
 
 DONE, FAILED, STOPPED = 0, 1, 3
+PAUSED, LOCK = "paused", ".trainer.lock"  # files of a run's folder
 _log = logging.getLogger(__name__)
 
 
@@ -38,24 +41,34 @@ def build_stage(spec: RunSpec, home: Home) -> Stage:
     return cast(Stage, stage(spec, home))
 
 
-def run(folder: Path, *, resume: bool, stop: Callable[[], bool] = lambda: False) -> int:
-    """Train, measure and save what the folder's ``run.json`` asks for; returns the exit status. Never raises."""
+def run(folder: Path, *, resume: bool, stop: Callable[[], bool] = lambda: False, part: bool = False) -> int:
+    """Train, measure and save what the folder's ``run.json`` asks for; returns the exit status. Never raises.
+
+    Args:
+        part: the training is a part of a longer run, whose last word somebody else says.
+    """
     progress = Progress(folder, 0)
     try:
         spec = RunSpec.read(folder)
         progress = Progress(folder, spec.recipe.steps, spec.model_id)
-        return _run(spec, folder, progress, resume=resume, stop=stop)
+        return _run(spec, folder, progress, resume=resume, stop=stop, part=part)
     except WorkbenchError as error:
-        progress.status(JobState.FAILED, 0, str(error))
+        message = str(error)
     except MemoryError:
-        progress.status(JobState.FAILED, 0, "the training ran out of memory. Choose fewer takes or a smaller batch.")
+        message = "the training ran out of memory. Choose fewer takes or a smaller batch."
+    except OSError as error:
+        _log.exception("the disk refused")
+        message = f"the disk refused ({error}). The last checkpoint is whole: free space, then resume the run."
     except Exception as error:
         _log.exception("training failed")
-        progress.status(JobState.FAILED, 0, f"training failed ({type(error).__name__}: {error}). See the log.")
+        message = f"training failed ({type(error).__name__}: {error}). See the log."
+    print(message, file=sys.stderr)  # where nothing can be written, the log may still tell
+    with contextlib.suppress(OSError):
+        progress.status(JobState.FAILED, int(read_status(folder).get("step", 0)), message)
     return FAILED
 
 
-def _run(spec: RunSpec, folder: Path, progress: Progress, *, resume: bool, stop: Callable[[], bool]) -> int:
+def _run(spec: RunSpec, folder: Path, progress: Progress, *, resume: bool, stop: Callable[[], bool], part: bool) -> int:
     progress.status(JobState.RUNNING, 0, "reading takes")
     home = Home.open(spec.home)
     stage = build_stage(spec, home)
@@ -65,14 +78,17 @@ def _run(spec: RunSpec, folder: Path, progress: Progress, *, resume: bool, stop:
     else:
         (folder / "progress.jsonl").unlink(missing_ok=True)
     progress.status(JobState.RUNNING, trainer.step, f"training {TITLES[spec.stage]}")
-    if not trainer.run(stop):
+    if not trainer.run(stop, (folder / PAUSED).exists):
         progress.status(JobState.CANCELLED, trainer.step, "stopped; it can be resumed")
         return STOPPED
     progress.status(JobState.RUNNING, trainer.step, "measuring on held-out takes")
     result = trainer.finish()
     stage.save(home.models / spec.model_id, result)
     write_result(folder, result)
-    progress.status(JobState.DONE, trainer.step)
+    if part:
+        progress.status(JobState.RUNNING, trainer.step, "trained")
+    else:
+        progress.status(JobState.DONE, trainer.step)
     return DONE
 
 
@@ -81,7 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m models.train_worker")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--part", action="store_true", help="end with the parent process, and without the last word")
     options = parser.parse_args(arguments)
+    parent = os.getppid()
     logging.basicConfig(level=logging.INFO)
     run_after(_NICENESS, own_session=True)
     torch.set_num_threads(int(os.environ.get("WORKBENCH_TORCH_THREADS", "1")))
@@ -92,7 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
-    return run(options.folder, resume=options.resume, stop=lambda: bool(asked))
+
+    def stop() -> bool:
+        return bool(asked) or (options.part and os.getppid() != parent)
+
+    with FileLock(options.folder / LOCK, "a trainer of this run is still at work"):
+        return run(options.folder, resume=options.resume, stop=stop, part=options.part)
 
 
 if __name__ == "__main__":
