@@ -92,8 +92,14 @@ def _recording(s: Situation) -> bool:
     return s.running and s.recorder == "recording"
 
 
+def _judgeable(s: Situation) -> bool:
+    """A take is being recorded, or the last one can still get its label."""
+    return _recording(s) or (s.fresh and s.recorder in ("idle", "faulted") and not s.counting)
+
+
 def _can_start(s: Situation) -> bool:
-    return s.running and s.recorder in ("idle", "faulted") and s.has_task and not s.playing
+    free = s.recorder in ("idle", "faulted") and not s.playing and not s.counting
+    return s.running and free and s.has_task
 
 
 def _moving(s: Situation) -> bool:
@@ -150,15 +156,42 @@ COMMANDS: tuple[Command, ...] = (
         lambda s: s.running and s.driver != "stopped", role="bad", urgent=True,
     ),
     Command("record.start", "Start take", ("Return", "Enter"), "record", "Start recording", _can_start, role="primary"),
-    Command("record.success", "Keep: success", ("Right",), "record", "End the take: it worked", _recording, "good"),
-    Command("record.failure", "Keep: failure", ("Down",), "record", "End the take: it failed", _recording, "bad"),
+    Command("record.success", "Keep: success", ("Right",), "record",
+            "End the take: it worked; or label the last one", _judgeable, "good"),
+    Command("record.failure", "Keep: failure", ("Down",), "record",
+            "End the take: it failed; or label the last one", _judgeable, "bad"),
     Command("record.keep", "Keep, label later", ("Up",), "record", "End the take without a label", _recording),
-    Command("record.discard", "Discard", ("Left", "Backspace"), "record", "Throw the take into the trash", _recording),
+    Command("record.discard", "Discard", ("Left", "Backspace"), "record",
+            "Throw this take, or the last one, into the trash; take back a start",
+            lambda s: _judgeable(s) or s.counting),
     Command(
         "record.play", "Let the simulated operator do it", ("Ctrl+P",), "record",
         "The simulated hand or operator does the task once, recorded as a take",
-        lambda s: _can_start(s) and s.simulated,
+        lambda s: _can_start(s) and s.simulated and not s.practice,
     ),
+    Command("record.countdown", "Count down", ("Ctrl+U",), "record",
+            "Takes begin three seconds after the key; remembered", checkable=True),
+    Command("record.practice", "Practice", ("Ctrl+Shift+R",), "record",
+            "Everything as always, but nothing is kept", lambda s: s.recorder != "recording" and not s.counting,
+            checkable=True),
+    Command("record.next_task", "Next task", ("PgDown",), "record", "Choose the next task of the list",
+            lambda s: s.recorder != "recording" and not s.counting),
+    Command("record.task_before", "Task before", ("PgUp",), "record", "Choose the task before it in the list",
+            lambda s: s.recorder != "recording" and not s.counting),
+    Command("record.ghost", "Reference picture", ("Ctrl+G",), "record",
+            "Lay the first picture of an earlier take over the live one, to set the scene", lambda s: s.has_task,
+            checkable=True),
+    Command("record.ghost_other", "Another reference", ("Ctrl+Shift+G",), "record", "Take the one before it",
+            lambda s: s.ghost),
+    Command("record.pedal", "Learn the pedal", ("Ctrl+F",), "record",
+            "Then press the foot pedal that starts and stops takes", lambda s: s.recorder != "recording"),
+    Command("record.pedal_success", "Learn a second pedal", ("Ctrl+Shift+F",), "record",
+            "Then press the foot pedal that means success", lambda s: s.recorder != "recording"),
+    Command("record.pedal_forget", "Forget the pedals", (), "record", "Their keys mean nothing any more",
+            lambda s: s.pedal),
+    Command("record.setup", "Use my devices", ("Ctrl+Shift+S",), "record",
+            "See what is attached, and settings for it to read before anything is written", _at_rest),
+    Command("record.hide_steps", "Hide these steps", ("Ctrl+Shift+H",), "record", "They are not shown again"),
     Command(
         "record.reset", "Set the table again", ("Ctrl+R",), "record", "Put the simulated objects back, elsewhere",
         lambda s: s.running and s.simulated and s.recorder != "recording" and s.has_task and not s.playing,

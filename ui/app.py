@@ -15,10 +15,14 @@ from PyQt6 import sip
 from PyQt6.QtCore import QSocketNotifier
 from PyQt6.QtWidgets import QApplication
 
+from ui.crash import CrashHooks, kept_log
+from ui.look import speak, theme_choice
+from ui.preferences import Preferences
 from ui.theme import Theme
 from ui.window import Window
 from workbench.core.bus import Bus
 from workbench.core.errors import WorkbenchError
+from workbench.services.crash import CrashReports
 from workbench.services.settings import load_settings
 from workbench.services.station import Station
 from workbench.services.upkeep import Upkeep
@@ -56,15 +60,20 @@ def run(home: Path, threads: bool = False) -> int:
     upkeep = Upkeep(home, bus, threads=threads)
 
     def make_station() -> Station:
-        settings = load_settings(home, None)
+        reports.settings = settings = load_settings(home, None)
         upkeep.start(settings)
         return Station(home, settings, threads=threads, bus=bus)
 
-    window = Window(home, bus, Theme(application), make_station)
+    preferences = Preferences()
+    speak(application, preferences)
+    window = Window(home, bus, Theme(application, theme_choice(preferences)), make_station, preferences)
     window.closed.connect(application.quit)
-    with upkeep, _signals_close(window):
+    reports = CrashReports(home, window.desk.notices)
+    hooks = CrashHooks(reports, window.unexpected)
+    with hooks, kept_log(window.desk.notices), upkeep, _signals_close(window):
         window.show()
         window.start()
+        window.bridge.run_in_background(hooks.look_back, lane="look")
         return application.exec()
 
 

@@ -12,7 +12,8 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +22,7 @@ from PyQt6.QtCore import QMessageLogContext, QtMsgType, qInstallMessageHandler
 from ui.translate import t
 from workbench.core.errors import WorkbenchError
 from workbench.services.crash import CrashReports
+from workbench.services.notices import NoticeLog
 
 Say = Callable[[WorkbenchError], None]
 _QT_LEVELS = {
@@ -33,6 +35,30 @@ _QT_LEVELS = {
 _REMEMBERED = 40
 _log = logging.getLogger(__name__)
 _qt = logging.getLogger("qt")
+
+
+class _Kept(logging.Handler):
+    """Errors that the program logs and shows nowhere else become notices."""
+
+    def __init__(self, notices: NoticeLog) -> None:
+        super().__init__(logging.ERROR)
+        self._notices = notices
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One notice; what the hooks report themselves is left to them."""
+        if record.name != __name__:
+            self._notices.add("warn", record.name, record.getMessage().splitlines()[0] if record.msg else record.name)
+
+
+@contextmanager
+def kept_log(notices: NoticeLog) -> Iterator[None]:
+    """While it is open, logged errors are kept among the notices."""
+    handler, root = _Kept(notices), logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 class CrashHooks:
