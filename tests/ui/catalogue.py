@@ -48,7 +48,7 @@ def read(path: Path) -> list[Entry]:
     for block in path.read_text(encoding="utf-8").strip().split("\n\n"):
         entry, text = Entry(""), {"msgid": "", "msgid_plural": ""}
         which = ""
-        for line in block.splitlines():
+        for line in block.split("\n"):
             if line.startswith("#"):
                 entry.comments.append(line)
                 continue
@@ -77,16 +77,15 @@ def _block(entry: Entry) -> list[str]:
 
 def _quoted(text: str) -> str:
     """As gettext writes it: several lines where the text has several."""
-    parts = [
-        '"' + part.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
-        for part in text.splitlines(keepends=True)
-    ]
+    for sign, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\t", "\\t"), ("\r", "\\r")):
+        text = text.replace(sign, escaped)
+    parts = [f'"{part}"' for part in text.replace("\n", "\\n\0").removesuffix("\0").split("\0")]
     return parts[0] if len(parts) == 1 else "\n".join(['""', *parts])
 
 
 def compiled(entries: list[Entry]) -> bytes:
     """The bytes of the .mo file: sorted keys and texts with tables of their lengths and places; fuzzy ones left out."""
-    pairs = sorted(
+    pairs: list[tuple[bytes, bytes]] = sorted(
         (
             "\0".join((entry.one, entry.many) if entry.many else (entry.one,)).encode(),
             "\0".join(entry.texts).encode(),

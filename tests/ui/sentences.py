@@ -13,19 +13,24 @@ from ui.actions import COMMANDS, MENUS
 ROOT = Path(__file__).parents[2]
 ONE, TWO = ("t", "mark"), ("tn", "forms")
 TECHNICAL_CALLS = frozenset(
-    ("setObjectName setProperty setStyleSheet setFamilies getLogger getattr findChild TypeVar NewType ParamSpec "
-     "property strftime strptime compile sub match search fullmatch run_path import_module addLibraryPath get "
-     "register removeprefix removesuffix startswith endswith partition rpartition split replace strip rstrip lstrip "
-     "encode decode environ open QKeySequence setData data bind debug info warning exception critical ValueError "
-     "TypeError KeyError RuntimeError NotImplementedError AttributeError OSError of field polyline keep QByteArray "
-     "Path joinpath with_suffix write_text read_text print").split()
-)  # fmt: skip
+    (
+        "setObjectName setProperty setStyleSheet setFamilies getLogger getattr findChild TypeVar NewType ParamSpec",
+        "property strftime strptime compile sub match search fullmatch import_module get register bind data field",
+        "removeprefix removesuffix startswith endswith partition rpartition split replace strip rstrip lstrip",
+        "encode decode open Path joinpath with_suffix write_text read_text print QKeySequence QByteArray keep of",
+        "debug info warning exception critical ValueError TypeError KeyError RuntimeError AttributeError OSError",
+        "NotImplementedError",
+    )
+)
+TECHNICAL_CALLS = frozenset(name for line in TECHNICAL_CALLS for name in line.split())
 TECHNICAL_KEYWORDS = frozenset(("lane", "role", "name", "prefix", "tall", "key", "mode", "side", "encoding", "target"))
 TECHNICAL_TABLES = frozenset(("COMMANDS", "MENUS", "_SHEET", "__all__", "__slots__", "PAGES"))
 _WORDS = re.compile(r"[A-Za-z]{2,}[ ,.:;!?…]+[A-Za-z]|^[▲✔✘●○?#•\W]*[A-Z][a-z]+")
 _PIECE = re.compile(r"(?<![\w#&.<{-])[A-Za-z]{2,}")
-_NOT_WORDS = re.compile(r"^[\w.:/-]*[_./:][\w.:/-]*$|[{};]|<[a-z]|:\s*#|^#[0-9a-f]+$")
-_UNITS = frozenset("px ms fps Hz kB MB GB TB mm cm rad deg dB Nm Ctrl nbsp utf".split())
+_NOT_WORDS = re.compile(r"^[\w.:/-]*[_./:][\w.:/-]*$|[{};]|</?[a-z]|:\s*#|^#[0-9a-f]+$")
+_UNITS = frozenset(
+    ("px", "ms", "fps", "Hz", "kB", "MB", "GB", "TB", "mm", "cm", "rad", "deg", "dB", "Nm", "Ctrl", "nbsp")
+)
 
 
 @dataclass
@@ -51,7 +56,7 @@ def collect() -> dict[str, Sentence]:
         add("ui/actions.py", command.text)
         add("ui/actions.py", command.hint)
     for title, _ in MENUS:
-        add("ui/actions.py", title)
+        add("ui/actions.py", title.rpartition(">")[2])
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and (texts := _texts(node)):
