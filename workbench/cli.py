@@ -54,7 +54,7 @@ VERBS = (
     Entry("align", "train the action codebook and the alignment of both kinds of video", "workbench.cli_learning"),
     Entry("train", "train one stage", "workbench.cli_learning"),
     Entry("finetune", "learn from new takes without losing the old tasks", "workbench.cli_learning"),
-    Entry("models", "list, promote and roll back models", "workbench.cli_learning"),
+    Entry("models", "list, compare, promote, export and throw away models", "workbench.cli_models"),
     Entry("rollout", "let a model drive: many trials in simulation, or this station live", "workbench.cli_learning"),
     Entry("serve", "let robots on other computers ask a model over the network", "workbench.cli_serve"),
     Entry("bench", "measure recording, control, training or inference on this machine", "workbench.cli_bench"),

@@ -1,4 +1,4 @@
-"""Verbs about learning: align, train, finetune, models, rollout."""
+"""Verbs about learning: align, train, finetune, rollout. For the models themselves see ``cli_models``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from models.stages import STAGES
 from storage.layout import Home
 from workbench.cli_output import Output
 from workbench.cli_trials import add_trial_arguments, run_series, wants_series
-from workbench.cli_verbs import Verb, add_actions, positive, seconds
-from workbench.core.errors import NotFoundError, WorkbenchError
-from workbench.services import finetune
+from workbench.cli_verbs import Verb, positive, seconds
+from workbench.core.errors import WorkbenchError
+from workbench.services import finetune, model_shelf
 from workbench.services.evaluation import evaluate, trial_jobs
 from workbench.services.jobs import Jobs, JobStatus
 from workbench.services.live import LiveRequest, drive_live
@@ -24,7 +24,6 @@ from workbench.services.lockstep import LockstepSettings
 from workbench.services.remote_policy import with_server
 from workbench.services.report import write_run_report
 from workbench.services.settings import Settings, load_settings
-from workbench.services.track_record import track_record
 
 
 def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
@@ -134,52 +133,9 @@ def _receipt(
     return {line.task: line.to_json() for line in lines}
 
 
-def _models_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = add_actions(
-        parser,
-        list="every model, oldest first",
-        show="one model in full",
-        promote="put a model into use for its stage",
-        rollback="bring back the model promoted before",
-    )
-    actions["list"].add_argument("--stage", choices=STAGES, default="")
-    actions["show"].add_argument("id")
-    actions["promote"].add_argument("id")
-    actions["rollback"].add_argument("--stage", choices=STAGES, default="rf")
-
-
-def _models(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
-    home = Home.open(options.home)
-    if options.action == "list":
-        records = registry.list_models(home, options.stage)
-        rows = [(r.id, r.stage, "in use" if r.promoted else "", r.preset, len(r.data), r.created_at) for r in records]
-        output.table("", ("id", "stage", "", "preset", "takes", "made"), rows)
-        return {"models": [_described(record) for record in records]}
-    if options.action == "show":
-        record = find_model(home, options.id)
-        done = track_record(home.path, record.id)
-        output.table("", ("", ""), [*_described(record).items(), ("takes it drove", len(done.rollouts))])
-        output.table("trials", ("task", "success"), [*done.trials.items(), ("all", done.all)])
-        return {**_described(record), **done.to_json()}
-    if options.action == "promote":
-        record = registry.promote(home, find_model(home, options.id).id)
-    else:
-        record = registry.rollback(home, options.stage)
-    output.say(f"the {record.stage} model in use is {record.id}")
-    return {"promoted": record.id, "stage": record.stage}
-
-
-def _described(record: ModelRecord) -> dict[str, Any]:
-    return {**record.to_json(), "promoted": record.promoted}
-
-
 def find_model(home: Home, text: str, stage: str = "") -> ModelRecord:
     """The model whose id is, or alone begins with, ``text``; NotFoundError with the nearest id."""
-    records = registry.list_models(home, stage)
-    matches = [record for record in records if record.id.startswith(text)] if text else []
-    if len(matches) != 1:
-        raise NotFoundError.of(f"{stage} model".strip(), text, (record.id for record in records))
-    return matches[0]
+    return model_shelf.find(home.path, text, stage)
 
 
 def _rollout_arguments(parser: argparse.ArgumentParser) -> None:
@@ -255,5 +211,4 @@ def _rollout_live(
 ALIGN = Verb(_recipe_arguments, _align)
 TRAIN = Verb(_train_arguments, _train)
 FINETUNE = Verb(_finetune_arguments, _finetune)
-MODELS = Verb(_models_arguments, _models)
 ROLLOUT = Verb(_rollout_arguments, _rollout)

@@ -36,4 +36,5 @@ def test_trials_are_pooled_by_task_and_rollouts_are_its_own(tmp_path: Path) -> N
         "rollouts": [],
         "trials": {},
         "all_trials": {"success": 0.0, "n": 0, "interval": [0.0, 1.0]},
+        "series": [],
     }
