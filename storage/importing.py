@@ -1,11 +1,9 @@
-"""What all importers share: source takes in, sealed takes out, broken ones reported, known ones skipped."""
+"""The words of all importers: what a foreign take is, and what came of it. ``import_run`` does the work."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,22 +11,25 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.episode import EpisodeWriter, StoreSettings
-from storage.layout import SEALED_SUFFIX, Home
-from storage.reader import read_manifest
+from storage.manifest import Manifest
 from storage.videos import Video
-from workbench.core.errors import CorruptTakeError, WorkbenchError
-from workbench.core.types import EpisodeKind, Frame, Outcome, StreamSpec, TakeInfo
-
-Progress = Callable[[int, int], None]
-_log = logging.getLogger(__name__)
+from workbench.core.errors import WorkbenchError
+from workbench.core.types import EpisodeKind, Outcome, StreamSpec
 
 
 @dataclass(frozen=True, slots=True)
 class ImportSettings:
-    """max_side_px: larger pictures are reduced so that their longer side has this many pixels; None keeps them."""
+    """What the person who imports decides.
+
+    Attributes:
+        max_side_px: larger pictures are reduced so that their longer side has this many pixels; None keeps them.
+        camera: what the camera of plain videos is called.
+        rate_hz: steps a second of sources that do not tell; None where it must be known.
+    """
 
     max_side_px: int | None = None
+    camera: str = "front"
+    rate_hz: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class SourceTake:
         videos: by camera name; pictures keep the times of the file.
         pictures: streams of single picture files, depth among them.
         until_ns: pictures later than this are left out (a video that outlasts its states), None keeps all.
+        kind, task, operator, scene: of the take; no task: one made of the instruction, no scene: the format.
+        seconds: how long single pictures last together, where neither tables nor videos tell.
     """
 
     instruction: str
@@ -67,15 +70,45 @@ class SourceTake:
     devices: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     pictures: tuple[Pictures, ...] = ()
+    kind: EpisodeKind = EpisodeKind.IMPORTED
+    task: str = ""
+    operator: str = ""
+    scene: str = ""
+    seconds: float = 0.0
+
+    @property
+    def specs(self) -> tuple[StreamSpec, ...]:
+        """Every stream that the take will have."""
+        videos = (picture_spec(camera, video) for camera, video in self.videos.items())
+        return (*(table.spec for table in self.tables), *videos, *(pictures.spec for pictures in self.pictures))
+
+    @property
+    def duration_s(self) -> float:
+        """About how long it is, without decoding a picture."""
+        tables = [float(np.ptp(table.times_ns)) / 1e9 for table in self.tables if len(table.times_ns)]
+        return max([self.seconds, *tables, *(video.seconds for video in self.videos.values())])
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSource:
+    """A take that is already one of ours, in a folder elsewhere: it is copied as it is, under its own id."""
+
+    folder: Path
+    manifest: Manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One take still in its own format: its name, every file that makes it up, and how to understand it."""
+    """One take still in its own format: its name, every file that makes it up, and how to understand it.
+
+    ``part`` tells takes apart that lie in the same files; ``id`` is that of a take which is already one of ours.
+    """
 
     name: str
     files: tuple[Path, ...]
-    load: Callable[[], SourceTake]
+    load: Callable[[], SourceTake | SealedSource]
+    part: str = ""
+    id: str = ""
 
 
 @dataclass(slots=True)
@@ -84,17 +117,37 @@ class ImportReport:
 
     Attributes:
         ids: new takes; known: names of source takes that were imported before; skipped: (name, reason).
+        stopped: it was stopped; what had come until then stays.
     """
 
     ids: list[str] = field(default_factory=list)
     known: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    stopped: bool = False
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.ids)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What one source take would become; ``problem`` says why it would be left out, ``known`` that it is here.
+
+    ``bytes``: exactly what it takes on disk, 0 where only the import will tell.
+    """
+
+    name: str
+    kind: EpisodeKind = EpisodeKind.IMPORTED
+    task: str = ""
+    instruction: str = ""
+    seconds: float = 0.0
+    streams: tuple[StreamSpec, ...] = ()
+    known: bool = False
+    problem: str = ""
+    bytes: int = 0
 
 
 class TakeFormat(Protocol):
@@ -105,59 +158,8 @@ class TakeFormat(Protocol):
     def detect(self, path: Path) -> bool:
         """True if the folder is of this format. Quick; never raises."""
 
-    def import_takes(
-        self, path: Path, home: Home, progress: Progress, *, settings: ImportSettings = ...
-    ) -> ImportReport:
-        """Bring every take of the folder into ``home`` as kind ``imported``; calls ``progress(done, total)``."""
-
-
-def run_import(
-    format_name: str, sources: Sequence[Source], home: Home, progress: Progress, settings: ImportSettings
-) -> ImportReport:
-    """Write every source take; a broken one is skipped with its reason, one imported before is not written again."""
-    report = ImportReport()
-    known = imported_hashes(home)
-    progress(0, len(sources))
-    for done, source in enumerate(sources, 1):
-        try:
-            digest = source_hash(format_name, source)
-            if digest in known:
-                report.known.append(source.name)
-            else:
-                about = {"format": format_name, "name": source.name, "hash": digest}
-                report.ids.append(_write(home, source.load(), about, settings))
-                known.add(digest)
-        except (WorkbenchError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            _log.warning("the %s take %s is skipped: %r", format_name, source.name, error)
-            reason = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
-            report.skipped.append((source.name, reason))
-        progress(done, len(sources))
-    return report
-
-
-def source_hash(format_name: str, source: Source) -> str:
-    """SHA-256 over the format's name and the contents of the take's files, in order."""
-    digest = hashlib.sha256(format_name.encode())
-    for path in source.files:
-        digest.update(path.stat().st_size.to_bytes(8, "little"))
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
-def imported_hashes(home: Home) -> set[str]:
-    """Hashes of the source takes that are already in the library (the trash does not count)."""
-    found = set()
-    for folder in home.episodes.glob("*" + SEALED_SUFFIX):
-        try:
-            source = read_manifest(folder).extra.get("source")
-        except CorruptTakeError as error:
-            _log.warning("%s is not considered: %s", folder.name, error)
-            continue
-        if isinstance(source, dict) and isinstance(source.get("hash"), str):
-            found.add(source["hash"])
-    return found
+    def sources(self, path: Path, settings: ImportSettings) -> Sequence[Source]:
+        """Every take of the folder, not read yet. WorkbenchError if what describes them all cannot be read."""
 
 
 def task_name(instruction: str) -> str:
@@ -176,63 +178,15 @@ def inside(root: Path, relative: str) -> Path:
     return path
 
 
-def _write(home: Home, take: SourceTake, about: dict[str, Any], settings: ImportSettings) -> str:
-    if not (take.videos or take.tables or take.pictures):
-        raise WorkbenchError("it holds neither pictures nor numbers")
-    info = TakeInfo(
-        EpisodeKind.IMPORTED,
-        task_name(take.instruction),
-        take.instruction,
-        scene=str(about["format"]),
-        devices=take.devices,
-        settings={"import": {"max_side_px": settings.max_side_px}},
-        extra={**take.extra, "source": about},
-    )
-    specs = [table.spec for table in take.tables]
-    specs += [_picture_spec(camera, video) for camera, video in take.videos.items()]
-    specs += [pictures.spec for pictures in take.pictures]
-    writer = EpisodeWriter.create(home, info, specs, settings=StoreSettings(rows_hz=take.rows_hz, sync=False))
-    try:
-        for table in take.tables:
-            _append(writer, table.spec.name, zip(table.times_ns.tolist(), table.values, strict=True))
-        for pictures in take.pictures:
-            _append(writer, pictures.spec.name, pictures.frames())
-        left_out = {}
-        for camera, video in take.videos.items():
-            left_out[camera] = _append_video(writer, _picture_spec(camera, video).name, video, take.until_ns)
-        notes = {"pictures_left_out": left_out} if any(left_out.values()) else {}
-        return writer.seal(take.outcome, extra=notes).id
-    except BaseException:
-        writer.abandon()
-        raise
-
-
-def _append(writer: EpisodeWriter, stream: str, items: Iterable[tuple[int, NDArray[Any]]]) -> None:
-    for number, (t_ns, value) in enumerate(items):
-        writer.append(stream, Frame(number, t_ns, t_ns, 0, value))
-
-
-def _append_video(writer: EpisodeWriter, stream: str, video: Video, until_ns: int | None) -> int:
-    """Append a video's pictures; returns how many were left out at its end."""
-    left_out = 0
-    for number, (t_ns, picture) in enumerate(video.frames()):
-        if until_ns is not None and t_ns > until_ns:
-            left_out += 1
-        else:
-            writer.append(stream, Frame(number, t_ns, t_ns, 0, picture))
-    if writer.counts[stream] == 0:
-        raise WorkbenchError(f"the video {video.path.name} holds no pictures")
-    return left_out
-
-
-def _picture_spec(camera: str, video: Video) -> StreamSpec:
-    name = f"observation.images.{camera}"
-    return StreamSpec(name, (video.height, video.width, 3), "uint8", rate_hz=video.rate_hz)
-
-
 def as_float32(table: Table) -> Table:
     """The table with finite float32 values of its spec's width; WorkbenchError otherwise."""
     values = np.ascontiguousarray(table.values, dtype=np.float32)
     if values.shape != (len(table.times_ns), *table.spec.shape) or not np.all(np.isfinite(values)):
         raise WorkbenchError(f"the numbers of {table.spec.name} are not complete and finite")
     return replace(table, values=values)
+
+
+def picture_spec(camera: str, video: Video) -> StreamSpec:
+    """The stream that a video becomes."""
+    name = f"observation.images.{camera}"
+    return StreamSpec(name, (video.height, video.width, 3), "uint8", rate_hz=video.rate_hz)

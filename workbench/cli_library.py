@@ -1,4 +1,4 @@
-"""Verbs about what is on disk and attached: import, devices, doctor. For the takes themselves see ``cli_episodes``."""
+"""Verbs about what is on disk and attached: devices, doctor. For takes see ``cli_episodes`` and ``cli_exchange``."""
 
 from __future__ import annotations
 
@@ -10,27 +10,11 @@ from typing import Any
 from storage.layout import Home
 from workbench import cli_upkeep
 from workbench.cli_output import Output
-from workbench.cli_verbs import Verb, positive
+from workbench.cli_verbs import Verb
 from workbench.services.catalogue_care import examine_catalogue
 from workbench.services.devices import examine_all, list_devices
-from workbench.services.library import Library
 from workbench.services.settings import FILE_NAME, load_settings
 from workbench.services.station_setup import Proposal, propose, write
-
-
-def _import_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=Path, help="folder or file of the recordings")
-    parser.add_argument("--format", default="", help="default: found out from what is there")
-    parser.add_argument("--max-side", type=positive, metavar="PX", help="reduce larger pictures to this longer side")
-
-
-def _import(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
-    with output.progress(f"importing {options.path.name}") as step, Library(_home(options)) as library:
-        report = library.import_from(options.path, options.format, step, max_side_px=options.max_side)
-    for name, reason in report.skipped:
-        output.say(f"{name} was left out: {reason}")
-    output.say(f"{len(report.ids)} takes imported, {len(report.known)} were here already")
-    return {"episodes": report.ids, "known": report.known, "skipped": [list(pair) for pair in report.skipped]}
 
 
 def _devices_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +69,5 @@ def _home(options: argparse.Namespace) -> Path:
     return Home.open(options.home).path
 
 
-IMPORT = Verb(_import_arguments, _import)
 DEVICES = Verb(_devices_arguments, _devices)
 DOCTOR = Verb(_doctor_arguments, _doctor)

@@ -1,16 +1,19 @@
-"""Takes from elsewhere: one file per foreign format, found by importing every module of this package once."""
+"""Takes from elsewhere and for elsewhere: one file per format, found by importing every module of this package once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.importing import ImportReport, ImportSettings, Progress, TakeFormat
+from storage.exchange import Progress, Watch, nobody_watches
+from storage.exporting import ExportFormat
+from storage.import_run import preview, run_import
+from storage.importing import ImportReport, ImportSettings, Preview, TakeFormat
 from storage.layout import Home
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.core.registry import Registry
 
-__all__ = ["FORMATS", "FormatConfig", "detect", "import_takes"]
+__all__ = ["EXPORTS", "FORMATS", "FormatConfig", "detect", "import_takes", "preview_takes"]
 
 
 @dataclass(frozen=True)
@@ -19,16 +22,19 @@ class FormatConfig:
 
 
 FORMATS: Registry[TakeFormat] = Registry("take format", "storage.interop")
+EXPORTS: Registry[ExportFormat] = Registry("export format", "storage.interop")
+_LAST = "videos"  # any folder with a video in it is one of these, whatever else it is
 
 
 def detect(path: Path) -> str:
     """The kind of format of a folder. WorkbenchError lists the known formats if it is none of them."""
     if not path.exists():
         raise NotFoundError(f"there is no folder {path}", "Check the path")
-    for kind, plugin in FORMATS.all().items():
-        if not plugin.missing_reason() and FORMATS.build(kind).detect(path):
+    plugins = FORMATS.all()
+    for kind in sorted(plugins, key=lambda kind: kind == _LAST):
+        if not plugins[kind].missing_reason() and FORMATS.build(kind).detect(path):
             return kind
-    titles = "; ".join(plugin.title for plugin in FORMATS.all().values())
+    titles = "; ".join(plugin.title for plugin in plugins.values())
     raise WorkbenchError(f"{path} is in no known format", f"Known are: {titles}")
 
 
@@ -39,7 +45,24 @@ def import_takes(
     *,
     kind: str = "",
     settings: ImportSettings = ImportSettings(),  # noqa: B008  (frozen)
+    watch: Watch = nobody_watches,
 ) -> ImportReport:
     """Import every take of a folder. ``kind`` names the format, "" detects it."""
-    plugin = FORMATS.build(kind or detect(path))
-    return plugin.import_takes(path, home, progress or (lambda done, total: None), settings=settings)
+    kind = kind or detect(path)
+    sources = FORMATS.build(kind).sources(path, settings)
+    return run_import(kind, sources, home, progress or (lambda done, total: None), settings, watch)
+
+
+def preview_takes(
+    path: Path,
+    home: Home,
+    progress: Progress | None = None,
+    *,
+    kind: str = "",
+    settings: ImportSettings = ImportSettings(),  # noqa: B008  (frozen)
+    watch: Watch = nobody_watches,
+) -> tuple[str, list[Preview]]:
+    """The format's kind and what every take of the folder would become; writes nothing."""
+    kind = kind or detect(path)
+    sources = FORMATS.build(kind).sources(path, settings)
+    return kind, preview(kind, sources, home, progress or (lambda done, total: None), watch)

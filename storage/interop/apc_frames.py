@@ -17,9 +17,8 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.importing import ImportReport, ImportSettings, Pictures, Progress, Source, SourceTake, run_import
+from storage.importing import ImportSettings, Pictures, Source, SourceTake
 from storage.interop import FORMATS, FormatConfig
-from storage.layout import Home
 from workbench.core.errors import WorkbenchError
 from workbench.core.registry import Plugin
 from workbench.core.types import Outcome, StreamSpec
@@ -39,16 +38,9 @@ class ApcFrames:
         """True if the folder, or one below it, holds such frames."""
         return bool(_folders(path))
 
-    def import_takes(
-        self,
-        path: Path,
-        home: Home,
-        progress: Progress,
-        *,
-        settings: ImportSettings = ImportSettings(),  # noqa: B008
-    ) -> ImportReport:
+    def sources(self, path: Path, settings: ImportSettings) -> list[Source]:
         """One take per folder. Pictures keep their size: depth must not be averaged."""
-        return run_import("apc_frames", [_source(folder) for folder in _folders(path)], home, progress, settings)
+        return [_source(folder) for folder in _folders(path)]
 
 
 FORMATS.register(Plugin("apc_frames", ApcFrames.title, FormatConfig, lambda config: ApcFrames()))

@@ -16,19 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.importing import (
-    ImportReport,
-    ImportSettings,
-    Progress,
-    Source,
-    SourceTake,
-    Table,
-    as_float32,
-    inside,
-    run_import,
-)
+from storage.importing import ImportSettings, Source, SourceTake, Table, as_float32, inside
 from storage.interop import FORMATS, FormatConfig
-from storage.layout import Home
 from storage.rotations import quaternions_of_euler_xyz
 from storage.videos import Video
 from workbench.core.errors import WorkbenchError
@@ -49,17 +38,9 @@ class DroidFormat:
         """True if annotations and videos lie side by side, in the folder or one below."""
         return any(True for _ in _roots(path))
 
-    def import_takes(
-        self,
-        path: Path,
-        home: Home,
-        progress: Progress,
-        *,
-        settings: ImportSettings = ImportSettings(),  # noqa: B008
-    ) -> ImportReport:
-        """Import all takes of all splits."""
-        sources = [_source(root, note, settings) for root in _roots(path) for note in _annotations(root)]
-        return run_import("droid", sources, home, progress, settings)
+    def sources(self, path: Path, settings: ImportSettings) -> list[Source]:
+        """All takes of all splits."""
+        return [_source(root, note, settings) for root in _roots(path) for note in _annotations(root)]
 
 
 FORMATS.register(

@@ -9,9 +9,9 @@ import pytest
 
 from storage.edits import change_manifest
 from storage.episode import Episode, EpisodeWriter, StoreSettings
-from storage.interop import detect, import_takes
+from storage.exporting import ExportReport, export_takes
+from storage.interop import EXPORTS, detect, import_takes
 from storage.layout import Home
-from storage.lerobot_export import export_lerobot
 from tests.storage.takes import info
 from workbench.core.errors import WorkbenchError
 from workbench.core.types import Frame, Outcome, StreamSpec, arm_axes
@@ -21,6 +21,10 @@ DEPTH = StreamSpec("observation.depth.front", (48, 63), "uint16", unit="mm", rat
 STATE = StreamSpec("observation.state", (14,), "float32", unit="SI", rate_hz=50.0, axes=arm_axes(6))
 ACTION = StreamSpec("action", (14,), "float32", unit="SI", rate_hz=50.0, axes=arm_axes(6))
 GUARD = StreamSpec("guard", (1,), "float32", rate_hz=50.0)
+
+
+def export_lerobot(home: Home, ids: list[str], target: Path, *rest) -> ExportReport:
+    return export_takes(home, ids, target, EXPORTS.build("lerobot"), *rest)
 
 
 def picture(t_s: float) -> np.ndarray:
@@ -53,7 +57,7 @@ def test_what_is_exported_can_be_imported_again(home: Home, tmp_path: Path) -> N
     ids = [record(home, seed) for seed in (1, 2)]
     seen: list[tuple[int, int]] = []
     report = export_lerobot(home, ids, tmp_path / "set", lambda done, total: seen.append((done, total)))
-    assert (report.episodes, report.frames, report.skipped) == (2, 40, []) and seen == [(1, 2), (2, 2)]
+    assert (report.episodes, report.frames, report.skipped) == (2, 40, []) and seen == [(0, 2), (1, 2), (2, 2)]
     assert report.left_out == ("guard", "observation.depth.front")
     assert detect(tmp_path / "set") == "lerobot"
     other = Home.open(tmp_path / "other")
