@@ -1,5 +1,7 @@
 """The simulated station in real time: physics at the wall clock, one drawing thread per camera, one for words.
 
+One shutter releases all cameras, so that their pictures are of the same instants, also where there is no time to draw
+all that are due.
 Runs as a process or a thread of its own. Everything it shares lies in one folder (see ``remote.py``): a ring per
 picture stream, rings for arm state, arm command and scene, a socket for words with its key.
 """
@@ -7,8 +9,10 @@ picture stream, rings for arm state, arm command and scene, a socket for words w
 from __future__ import annotations
 
 import math
+import queue
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +42,7 @@ from workbench.core.types import StreamSpec
 _TICK_S = 0.005
 _MOST_BEHIND_S = 0.1
 _TRUTH_EVERY_NS = 33_000_000
+_WAKE_S, _STARTED_S = 0.1, 60.0
 
 
 class Clockwork:
@@ -151,20 +156,30 @@ class Clockwork:
 
 
 class Eye:
-    """One camera: draws at its rate in its own thread; exposures it had no time for leave a gap in the sequence."""
+    """One camera: draws what the shutter hands it, in its own thread.
+
+    Exposures nobody had time for leave a gap in the sequence.
+
+    Attributes:
+        alive: it can draw, and has not ended.
+        idle: set while it has nothing to draw.
+    """
 
     def __init__(self, clockwork: Clockwork, folder: Path, entry: dict[str, Any]) -> None:
         self._clockwork, self._entry = clockwork, entry
         camera, size = entry["camera"], (entry["height"], entry["width"])
-        rate_hz = float(entry["rate_hz"])
-        spec = StreamSpec(f"rgb.{camera}", (*size, 3), "uint8", rate_hz=rate_hz)
+        self.rate_hz = float(entry["rate_hz"])
+        spec = StreamSpec(f"rgb.{camera}", (*size, 3), "uint8", rate_hz=self.rate_hz)
         self._rgb = Ring.create(ring_path(folder, spec.name), spec)
         self._depth: Ring | None = None
         if entry["depth"]:
-            spec = StreamSpec(f"depth.{camera}", size, "uint16", "mm", rate_hz)
+            spec = StreamSpec(f"depth.{camera}", size, "uint16", "mm", self.rate_hz)
             self._depth = Ring.create(ring_path(folder, spec.name), spec)
         self.described = threading.Event()
         self.description: dict[str, Any] = {}
+        self.alive, self.idle = False, threading.Event()
+        self._shots: queue.SimpleQueue[tuple[Snapshot, int, int, int]] = queue.SimpleQueue()
+        self._last = -1
 
     def run(self, stop: threading.Event) -> None:
         """Draw until ``stop``; the renderer lives and dies in this thread."""
@@ -173,28 +188,37 @@ class Eye:
             renderer = SceneRenderer(entry["camera"], entry["width"], entry["height"], entry["depth"])
             try:
                 self._describe(renderer)
-                self._draw(renderer, stop)
+                while not stop.is_set():
+                    self._draw(renderer)
             finally:
+                self.alive = False
                 renderer.close()
         finally:
             self.described.set()
+            self.idle.set()
             self.close()
 
-    def _draw(self, renderer: SceneRenderer, stop: threading.Event) -> None:
-        period_ns = 1e9 / float(self._entry["rate_hz"])
-        start_ns, last = time.monotonic_ns(), -1
-        while not stop.is_set():
-            left_ns = start_ns + (last + 1) * period_ns - time.monotonic_ns()
-            if left_ns > 0 and stop.wait(left_ns / 1e9):
-                return
-            with self._clockwork.lock:
-                t_ns, snapshot = time.monotonic_ns(), self._clockwork.world.snapshot()
-            due = math.floor((t_ns - start_ns) / period_ns)
-            if due > last and self._entry["camera"] in self._clockwork.unplugged:
-                last = due
-            elif due > last:
-                self._expose(renderer, snapshot, t_ns, due, due - last - 1)
-                last = due
+    def next_due_s(self) -> float:
+        """Seconds after the first exposure of all cameras until this one's next."""
+        return (self._last + 1) / self.rate_hz
+
+    def release(self, snapshot: Snapshot, t_ns: int, passed_s: float) -> None:
+        """Have it draw this instant, if an exposure is due. Only while it is idle; the shutter's thread."""
+        due = math.floor(passed_s * self.rate_hz + 1e-6)
+        if due <= self._last:
+            return
+        missed, self._last = due - self._last - 1, due
+        if self._entry["camera"] not in self._clockwork.unplugged:
+            self.idle.clear()
+            self._shots.put((snapshot, t_ns, due, missed))
+
+    def _draw(self, renderer: SceneRenderer) -> None:
+        try:
+            snapshot, t_ns, sequence, missed = self._shots.get(timeout=_WAKE_S)
+        except queue.Empty:
+            return
+        self._expose(renderer, snapshot, t_ns, sequence, missed)
+        self.idle.set()
 
     def _describe(self, renderer: SceneRenderer) -> None:
         entry = self._entry
@@ -203,6 +227,8 @@ class Eye:
         optics = {"color": renderer.intrinsics()} | ({"depth": renderer.intrinsics()} if entry["depth"] else {})
         pose = renderer.pose(snapshot).tolist() if entry["camera"] == "front" else None
         self.description = {**entry, "serial": f"sim-{entry['camera']}", "intrinsics": optics, "pose": pose}
+        self.alive = True
+        self.idle.set()
         self.described.set()
 
     def _expose(self, renderer: SceneRenderer, snapshot: Snapshot, t_ns: int, sequence: int, missed: int) -> None:
@@ -216,6 +242,37 @@ class Eye:
         self._rgb.close()
         if self._depth is not None:
             self._depth.close()
+
+
+class Shutter:
+    """Releases all cameras at the same instants; as long as one of them still draws, nobody's next picture is begun.
+
+    Cameras that draw each at a pace of their own drift apart by whole periods where the processor is short, and what
+    they show is then no observation of one instant.
+    """
+
+    def __init__(self, clockwork: Clockwork, eyes: Sequence[Eye]) -> None:
+        self._clockwork, self._eyes = clockwork, tuple(eyes)
+
+    def run(self, stop: threading.Event) -> None:
+        """Until ``stop``."""
+        for eye in self._eyes:
+            eye.described.wait(_STARTED_S)
+        start_ns = time.monotonic_ns()
+        while not stop.is_set():
+            eyes = [eye for eye in self._eyes if eye.alive]
+            due_s = min((eye.next_due_s() for eye in eyes), default=math.inf)
+            left_s = min(_WAKE_S, due_s - (time.monotonic_ns() - start_ns) / 1e9)
+            if left_s > 0:
+                stop.wait(left_s)
+            elif all(eye.idle.wait(_WAKE_S) for eye in eyes):
+                self._release(eyes, start_ns)
+
+    def _release(self, eyes: Sequence[Eye], start_ns: int) -> None:
+        with self._clockwork.lock:
+            t_ns, snapshot = time.monotonic_ns(), self._clockwork.world.snapshot()
+        for eye in eyes:
+            eye.release(snapshot, t_ns, (t_ns - start_ns) / 1e9)
 
 
 def main(link: Link, folder: str, seed: int, cameras: list[dict[str, Any]]) -> None:
@@ -247,6 +304,7 @@ def main(link: Link, folder: str, seed: int, cameras: list[dict[str, Any]]) -> N
 
     threads = [guarded("sim-physics", lambda stop: _run_physics(clockwork, stop))]
     threads += [guarded(f"sim-camera-{number}", eye.run) for number, eye in enumerate(eyes)]
+    threads.append(guarded("sim-shutter", Shutter(clockwork, eyes).run))
     listening = guarded("sim-words", words.run)
     try:
         for eye in eyes:

@@ -14,6 +14,7 @@ import pytest
 from hardware.arm import ARMS
 from hardware.camera import CAMERAS
 from hardware.sim.remote import KEY_FILE, SOCKET, RemoteStation
+from hardware.sim.render import SceneRenderer
 from hardware.teleops.scripted import Config as ScriptConfig
 from hardware.teleops.scripted import ScriptedTeleop
 from workbench.core.errors import DeviceError, NotFoundError, WorkbenchError
@@ -54,6 +55,30 @@ def wait_until(condition, most_s=60.0):
     while not condition():
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.02)
+
+
+def test_all_cameras_show_the_same_instants_also_when_one_is_slow_to_draw(folder, station, monkeypatch):
+    """Then what a policy sees is never torn apart by the time that drawing takes."""
+    draw = SceneRenderer.render
+
+    def slowly(self, snapshot):
+        if self.depth:
+            time.sleep(0.12)  # longer than two periods
+        return draw(self, snapshot)
+
+    monkeypatch.setattr(SceneRenderer, "render", slowly)
+    cameras = [camera(folder, entry) for entry in (FRONT, WRIST)]
+    try:
+        for one in cameras:
+            one.open()
+        times = [{shot.t_host_ns for shot in (one.read(2.0) for _ in range(8)) if shot is not None} for one in cameras]
+    finally:
+        for one in cameras:
+            one.close()
+    front, wrist = times
+    both = front & wrist
+    first, last = max(min(front), min(wrist)), min(max(front), max(wrist))
+    assert len(both) >= 3 and {t for t in front | wrist if first <= t <= last} == both
 
 
 def test_sequence_numbers_count_the_exposures_that_should_have_happened(folder, station):
