@@ -236,7 +236,7 @@ class ActVaeStage:
         main = by_source.get(STATION) or next(iter(by_source.values()))
         metrics = {
             **main,
-            **code_use(tokens, self.recipe.codes),
+            **code_figures(tokens, self.recipe.codes),
             "held_out": held_out,
             "by_source": by_source,
             "skipped": dict(self.takes.skipped),
@@ -303,6 +303,14 @@ def code_use(tokens_BN: Tensor, codes: int) -> dict[str, Any]:
         "used_share": used / codes,
         "unique_share": len(torch.unique(tokens_BN, dim=0)) / max(1, len(tokens_BN)),
     }
+
+
+def code_figures(tokens_BN: Tensor, codes: int) -> dict[str, Any]:
+    """``code_use`` of the whole book, and codes used and perplexity of every token position apart."""
+    positions = [code_use(tokens_BN[:, place : place + 1], codes) for place in range(tokens_BN.shape[1])]
+    whole = code_use(tokens_BN, codes)
+    short = [{name: round(float(part[name]), 3) for name in ("used", "perplexity")} for part in positions]
+    return {**whole, "dead": codes - int(whole["used"]), "positions": short, "n": len(tokens_BN)}
 
 
 def watch_codes(tokens_BN: Tensor, codes: int, suffix: str = "") -> dict[str, float]:

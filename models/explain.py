@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.act_vae import measured_on
+from models.act_vae import code_figures, measured_on
 from models.by_take import Sums, look, motion_sums, retrieval_sums, take_names
 from models.data import Windows, load_takes
 from models.explain_exhibits import exhibits
 from models.explain_figures import (
-    code_figures,
     error_sums,
     metres,
     probe_sums,
@@ -51,7 +50,7 @@ _NICENESS = 10
 def windows_of(home: Home, model: VdVaeModel, model_id: str) -> tuple[Windows, dict[str, int]]:
     """The windows a model was trained with, split as then, and what was left out of its takes and why."""
     ids = [episode_id for episode_id, _ in read_record(home, model_id).data]
-    takes = load_takes(home, ids, model.encoder, model.cameras, model.recipe.step_s)
+    takes = load_takes(home, ids, model.encoder, model.cameras, model.recipe.step_s, with_tips=model.recipe.tips)
     windows = Windows(
         takes, model.recipe.horizon, scalers=model.act.scalers, cameras=model.cameras, held_out=model.recipe.held_out
     )

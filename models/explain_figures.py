@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import judge, normalize
-from models.act_vae import code_use
 from models.by_take import Sums, by_take, look, motion_sums, take_names
 from models.data import Batch, Windows
 from models.vd_net import Glance
@@ -22,14 +21,6 @@ from models.vd_vae import VdVaeModel
 BINS = 10
 PROBE_ROWS = 4000
 Floats = NDArray[np.float64]
-
-
-def code_figures(tokens_BN: Tensor, codes: int) -> dict[str, Any]:
-    """``code_use`` of the whole book, and codes used and perplexity of every token position apart."""
-    positions = [code_use(tokens_BN[:, place : place + 1], codes) for place in range(tokens_BN.shape[1])]
-    whole = code_use(tokens_BN, codes)
-    short = [{name: round(float(part[name]), 3) for name in ("used", "perplexity")} for part in positions]
-    return {**whole, "dead": codes - int(whole["used"]), "positions": short, "n": len(tokens_BN)}
 
 
 def metres(model: VdVaeModel, actions_BHA: Tensor) -> Floats:

@@ -36,7 +36,7 @@ Pixels = NDArray[np.uint8]
 
 def still_part(pictures: list[Pixels]) -> Pixels:
     """(h, w, 3) per-pixel median over pictures of one camera of one take."""
-    return np.median(np.stack(pictures), axis=0).astype(np.uint8)
+    return np.asarray(np.median(np.stack(pictures), axis=0), np.uint8)
 
 
 def moving_part(picture: Pixels, still: Pixels) -> NDArray[np.bool_]:
@@ -50,7 +50,7 @@ def moving_part(picture: Pixels, still: Pixels) -> NDArray[np.bool_]:
         step[:, 1:] |= grown[:, :-1]
         step[:, :-1] |= grown[:, 1:]
         grown = step
-    return grown
+    return np.asarray(grown, np.bool_)
 
 
 def pasted(picture: Pixels, still: Pixels, onto: Pixels) -> Pixels:
@@ -68,7 +68,7 @@ def swap_figures(home: Home, model: VdVaeModel, windows: Windows, index_W: Tenso
     Args:
         windows: with the model's cameras in its order. index_W: windows to choose from.
     """
-    chosen = index_W[torch.linspace(0, len(index_W) - 1, min(MOST_WINDOWS, len(index_W))).round().long().unique()]
+    chosen = index_W[torch.linspace(0, len(index_W) - 1, min(MOST_WINDOWS, len(index_W))).round().long()]
     pairs = _donors(_scenes(home, model, windows, chosen))
     chosen = chosen[torch.tensor([int(take) in pairs for take in windows.take_W[chosen]], dtype=torch.bool)]
     if not len(chosen):
@@ -103,7 +103,7 @@ class _Scene:
 def _scenes(home: Home, model: VdVaeModel, windows: Windows, chosen: Tensor) -> list[_Scene]:
     """Of every take among the windows that can be read."""
     found = []
-    for take in windows.take_W[chosen].unique().tolist():
+    for take in sorted(set(windows.take_W[chosen].tolist())):
         try:
             with Episode.open(home, windows.takes[take].episode_id) as episode:
                 still = {camera: _still(episode, camera) for camera in _delivering(windows.takes[take], model)}

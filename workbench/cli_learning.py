@@ -17,6 +17,8 @@ from workbench.cli_trials import add_trial_arguments, run_series, wants_series
 from workbench.cli_verbs import Verb, positive, seconds
 from workbench.core.errors import WorkbenchError
 from workbench.services import finetune, model_shelf
+from workbench.services.aligning import Aligning
+from workbench.services.alignment_report import alignment_json, explain_run, has_report
 from workbench.services.evaluation import evaluate, trial_jobs
 from workbench.services.jobs import Jobs, JobStatus
 from workbench.services.live import LiveRequest, drive_live
@@ -51,6 +53,9 @@ def _finish(jobs: Jobs, run_id: str, title: str, output: Output) -> JobStatus:
 
 
 def _result(home: Home, jobs: Jobs, status: JobStatus, output: Output) -> dict[str, Any]:
+    if status.stage == "vd_vae" and not has_report(home.path, status.run_id):
+        output.note("measuring on held-out takes")
+        explain_run(home.path, status.run_id)
     page = write_run_report(home.path, status.run_id)
     output.say(f"model {status.model_id}; report {page}")
     metrics = jobs.metrics(status.run_id)
@@ -78,16 +83,29 @@ def _train(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     return _result(home, jobs, status, output)
 
 
+def _align_arguments(parser: argparse.ArgumentParser) -> None:
+    _recipe_arguments(parser)
+    parser.add_argument("--resume", metavar="ALIGNMENT", help="go on with one that was cancelled or killed")
+
+
 def _align(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
-    """Act-VAE, then VD-VAE on its frozen codebook."""
+    """Act-VAE, then VD-VAE on its frozen codebook, then the report."""
     home = Home.open(options.home)
     jobs = Jobs(home.path)
-    codec = _finish(jobs, jobs.start("act_vae", options.preset), "training act_vae", output)
-    run_id = jobs.start("vd_vae", options.preset, base={"act_vae": codec.model_id}, **_changes(options))
-    aligned = _finish(jobs, run_id, "training vd_vae", output)
+    aligning = Aligning(home.path, jobs)
+    if options.resume:
+        align_id = options.resume
+        aligning.resume(align_id)
+    else:
+        align_id = aligning.start(options.preset, changes={"vd_vae": _changes(options)})
+    output.note(f"alignment {align_id}")
+    with output.progress("aligning") as step:
+        done = aligning.follow(align_id, lambda now: step(now.step, now.steps))
+    codec, aligned = (jobs.status(done.runs[stage]) for stage in ("act_vae", "vd_vae"))
     return {
+        "id": align_id,
         "act_vae": _result(home, jobs, codec, output),
-        "alignment": _result(home, jobs, aligned, output),
+        "alignment": {**_result(home, jobs, aligned, output), **alignment_json(home.path, aligned.run_id)},
     }
 
 
@@ -208,7 +226,7 @@ def _rollout_live(
     }
 
 
-ALIGN = Verb(_recipe_arguments, _align)
+ALIGN = Verb(_align_arguments, _align)
 TRAIN = Verb(_train_arguments, _train)
 FINETUNE = Verb(_finetune_arguments, _finetune)
 ROLLOUT = Verb(_rollout_arguments, _rollout)

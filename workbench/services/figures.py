@@ -6,6 +6,7 @@ import base64
 import html
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from workbench.core.types import Image
 
 PALETTE = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2")
+SERIES = (*PALETTE, "#475569")
 _INK = 'class="axis" stroke-width="4.5" opacity="0.45"'
 Series = tuple[Sequence[float], Sequence[float]]  # (x, y)
 
@@ -62,6 +64,23 @@ def bar_chart(values: NDArray[np.float64], *, width: int = 520, height: int = 11
             f'height="{tall:.2f}" fill="{colour}"><title>{index}: {value:.4g}</title></rect>'
         )
     body.append(f'<line x1="5" x2="{width - 5}" y1="{height - 12}" y2="{height - 12}" class="axis"/>')
+    return _svg(width, height, body)
+
+
+def scatter(groups: Mapping[str, NDArray[Any]], *, width: int = 520, height: int = 380) -> str:
+    """An SVG of (n, 2) points by name, one colour each, both axes to the same scale; "" without a point."""
+    kept = {name: points for name, points in groups.items() if len(points)}
+    if not kept:
+        return ""
+    every = np.concatenate(list(kept.values()))
+    low, span = every.min(axis=0), max(float(np.ptp(every, axis=0).max()), 1e-9)
+    scale, body = (height - 34) / span, []
+    for number, (name, points) in enumerate(kept.items()):
+        colour = SERIES[number % len(SERIES)]
+        for x, y in (points - low) * scale:
+            body.append(f'<circle cx="{8 + x:.1f}" cy="{height - 8 - y:.1f}" r="2.2" fill="{colour}" opacity="0.6"/>')
+        body.append(f'<circle cx="{width - 86}" cy="{14 + 16 * number}" r="4" fill="{colour}"/>')
+        body.append(_text(width - 76, 18 + 16 * number, name, "start"))
     return _svg(width, height, body)
 
 

@@ -17,6 +17,7 @@ from models.stages import TITLES
 from storage.layout import Home
 from workbench.core.files import read_json, write_atomic
 from workbench.core.types import Image
+from workbench.services.alignment_report import alignment_sections
 from workbench.services.blocks import Block, Page, Section
 from workbench.services.figures import film_strip, line_chart
 from workbench.services.jobs import Jobs
@@ -27,6 +28,7 @@ from workbench.services.report_metrics import metric_blocks, short
 
 TEMPLATES = Path(__file__).parent / "templates"
 STRIP_PICTURES = 8
+_PER_POSITION = "perplexity_p"
 _NOT_CURVES = frozenset({"seconds", "lr", "step", "grad"})
 
 
@@ -53,6 +55,7 @@ def write_run_report(home: Path, run_id: str) -> Path:
         title=f"{TITLES[status.stage]}: training run",
         subtitle=f"Run {run_id}, {status.state} after {status.step} of {status.steps} steps. {status.message}",
         sections=(
+            *alignment_sections(home, run_id),
             Section("Training", blocks=training_blocks(jobs, folder, run_id)),
             Section("Recipe", blocks=(facts(recipe, "Everything the run was told", "wide"),)),
             machine_section({}, ""),
@@ -63,14 +66,15 @@ def write_run_report(home: Path, run_id: str) -> Path:
 
 def training_blocks(jobs: Jobs, folder: Path, run_id: str) -> tuple[Block, ...]:
     """Loss curves, held-out figures and the arrays a stage left behind (token usage, similarity matrices)."""
-    curves = {name: points for name, points in jobs.curve(run_id).items() if name not in _NOT_CURVES}
+    every = jobs.curve(run_id).items()
+    curves = {name: points for name, points in every if name not in _NOT_CURVES and not name.startswith(_PER_POSITION)}
     loss = {str(name): curves.pop(name) for name in ("loss", "held_out_loss") if name in curves}
     blocks = [Block("Loss over steps", svg=line_chart(loss or dict(list(curves.items())[:1])))]
     parts = dict(list(curves.items())[:4])
     if loss and parts:
         blocks.append(Block("Parts of the loss and figures on the way", svg=line_chart(parts)))
     blocks += metric_blocks(jobs.status(run_id).stage, jobs.metrics(run_id))
-    for path in sorted(folder.glob("*.npz")):
+    for path in sorted(folder.glob("report*.npz")):
         blocks += array_blocks(path)
     return tuple(sorted(blocks, key=lambda block: block.shape == "folded"))
 

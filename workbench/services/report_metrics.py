@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +17,7 @@ HIGHLIGHTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 "rmse_deg": "rotation error, degrees",
                 "gripper_accuracy": "gripper right",
                 "used": "codes used",
+                "dead": "dead codes",
                 "codes": "codes in the book",
                 "perplexity": "perplexity",
             }
@@ -57,6 +58,7 @@ def metric_blocks(stage: str, metrics: Mapping[str, Any]) -> Iterator[Block]:
             "Measured on held-out episodes" if metrics.get("held_out", True) else "Measured on the training episodes"
         )
         yield Block(where, columns=("", ""), rows=rows)
+    yield from _by_position(metrics.get("positions", ()))
     yield from _by_source(metrics.get("by_source", {}))
     yield from _by_head(metrics)
     flat = flatten(metrics)
@@ -89,6 +91,13 @@ def _shown(name: str, value: Any) -> str:
     if name in SHARES | SHARES_OF_TOKENS and isinstance(value, int | float):
         return f"{100 * value:.1f} %"
     return short(value)
+
+
+def _by_position(positions: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+    """Codes in use at every place of the token string."""
+    rows = tuple((place, short(use["used"]), short(use["perplexity"])) for place, use in enumerate(positions, 1))
+    if rows:
+        yield Block("Codes by position of the token", columns=("position", "codes used", "perplexity"), rows=rows)
 
 
 def _by_source(sources: Mapping[str, Mapping[str, Any]]) -> Iterator[Block]:
