@@ -31,12 +31,15 @@ QLabel[dim="true"] {{ color: {dim}; }}
 QLabel[heading="true"] {{ font-weight: bold; color: {dim}; }}
 QLabel[title="true"] {{ font-size: 15pt; font-weight: bold; }}
 
-QPushButton {{ background: {raised}; border: 1px solid {line}; border-radius: 7px; padding: 6px 11px;
+QToolButton {{ border: 2px solid transparent; border-radius: 7px; padding: 3px 8px; }}
+QToolButton:hover {{ background: {raised}; }}
+QToolButton:focus {{ border-color: {accent}; }}
+QPushButton {{ background: {raised}; border: 1px solid {edge}; border-radius: 7px; padding: 6px 11px;
     min-height: 20px; }}
 QPushButton:hover:enabled {{ border-color: {accent}; }}
 QPushButton:pressed:enabled {{ background: {line}; }}
 QPushButton:focus {{ border: 2px solid {accent}; padding: 5px 10px; }}
-QPushButton:disabled {{ color: {faint}; background: {surface}; border-color: {raised}; }}
+QPushButton:disabled {{ color: {faint}; background: {surface}; border-color: {line}; }}
 QPushButton:checked {{ background: {accent}; color: {on_accent}; border-color: {accent}; font-weight: bold; }}
 QPushButton:checked:disabled {{ background: {chosen}; color: {dim}; border-color: {chosen}; }}
 QPushButton[tall="true"] {{ min-height: 30px; }}
@@ -48,10 +51,12 @@ QPushButton[role="bad"]:enabled {{ background: {bad}; color: {on_state}; border-
 QPushButton[role="warn"]:enabled {{ background: {warn}; color: {on_state}; border-color: {warn}; font-weight: bold; }}
 QPushButton[role]:focus:enabled {{ border: 2px solid {text}; }}
 
-QComboBox, QLineEdit, QSpinBox, QDoubleSpinBox {{ background: {surface}; border: 1px solid {line}; border-radius: 7px;
+QComboBox, QLineEdit, QSpinBox, QDoubleSpinBox {{ background: {surface}; border: 1px solid {edge}; border-radius: 7px;
     padding: 5px 8px; min-height: 22px; selection-background-color: {accent}; selection-color: {on_accent}; }}
-QComboBox:focus, QLineEdit:focus, QSpinBox:focus {{ border: 2px solid {accent}; padding: 4px 7px; }}
-QComboBox:disabled, QLineEdit:disabled {{ color: {faint}; background: {raised}; }}
+QComboBox:focus, QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus {{ border: 2px solid {accent};
+    padding: 4px 7px; }}
+QComboBox:disabled, QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled {{ color: {faint};
+    background: {raised}; border-color: {line}; }}
 QComboBox::drop-down {{ border: none; width: 22px; }}
 QComboBox QAbstractItemView {{ background: {surface}; border: 1px solid {line}; outline: none;
     selection-background-color: {accent}; selection-color: {on_accent}; }}
@@ -59,7 +64,10 @@ QComboBox QAbstractItemView {{ background: {surface}; border: 1px solid {line}; 
 QTableView, QListView, QScrollArea, QTableWidget {{ background: {surface}; border: 1px solid {line};
     border-radius: 10px;
     gridline-color: {raised}; selection-background-color: {chosen}; selection-color: {text}; outline: none; }}
-QTableView:focus, QListView:focus {{ border: 2px solid {accent}; }}
+QPlainTextEdit, QTextEdit {{ background: {surface}; border: 1px solid {line}; border-radius: 10px; padding: 6px;
+    selection-background-color: {accent}; selection-color: {on_accent}; }}
+QTableView:focus, QListView:focus, QScrollArea:focus, QPlainTextEdit:focus, QTextEdit:focus {{
+    border: 2px solid {accent}; }}
 QTableView::item, QListView::item {{ padding: 3px 6px; }}
 QTableView::item:selected, QListView::item:selected {{ background: {chosen}; color: {text}; }}
 QHeaderView {{ background: transparent; }}
@@ -77,6 +85,17 @@ QScrollBar::handle {{ background: {line}; border-radius: 3px; min-height: 26px; 
 QScrollBar::handle:hover {{ background: {dim}; }}
 QScrollBar::add-line, QScrollBar::sub-line {{ width: 0; height: 0; }}
 QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
+QTabWidget::pane {{ border: none; }}
+QTabBar {{ background: transparent; }}
+QTabBar::tab {{ background: transparent; color: {dim}; border: none; border-bottom: 3px solid transparent;
+    padding: 5px 12px; margin-right: 4px; }}
+QTabBar::tab:hover {{ color: {text}; }}
+QTabBar::tab:selected {{ color: {accent}; border-bottom-color: {accent}; }}
+QTabBar::tab:selected:focus {{ background: {raised}; color: {text}; border-bottom-color: {text}; }}
+QSlider::groove:horizontal {{ height: 6px; background: {line}; border-radius: 3px; }}
+QSlider::handle:horizontal {{ width: 16px; margin: -6px 0; border-radius: 8px; background: {edge};
+    border: 2px solid {surface}; }}
+QSlider:focus::handle:horizontal, QSlider::handle:horizontal:focus {{ background: {accent}; border-color: {text}; }}
 QCheckBox {{ spacing: 9px; padding: 2px; }}
 QCheckBox::indicator {{ width: 16px; height: 16px; border: 1px solid {dim}; border-radius: 4px;
     background: {surface}; }}
@@ -94,14 +113,14 @@ QStatusBar QLabel {{ padding: 3px 12px; }}
 def sheet(colours: Colours) -> str:
     """The whole application's style sheet in these colours."""
     values = {name: getattr(colours, name) for name in colours.__slots__ if name not in ("name", "series")}
-    values["faint"] = mix(colours.dim, colours.surface, 0.45)
+    values["faint"] = mix(colours.dim, colours.surface, 0.33)
     values["chosen"] = chosen_colour(colours)
     return _SHEET.format(**values)
 
 
 def chosen_colour(colours: Colours) -> str:
     """The ground of chosen rows."""
-    return mix(colours.accent, colours.surface, 0.78)
+    return mix(colours.accent, colours.surface, 0.86)
 
 
 def mix(first: str, second: str, share: float) -> str:

@@ -1,7 +1,7 @@
 """How the window looks: a light and a dark palette, and the colours that states are drawn in.
 
-State colours come from the Okabe-Ito set, which stays apart for every common kind of colour vision, and are never the
-only sign: a state always carries a word and a symbol too.
+State colours follow the Okabe-Ito set, moved apart in lightness so that they stay different for every common kind of
+colour vision, and are never the only sign: a state always carries a word and a symbol too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Colours:
     """One palette; every value is ``#rrggbb``.
 
     Attributes:
-        window, surface, raised, line: backgrounds from back to front, and hairlines.
+        window, surface, raised: backgrounds from back to front. line: hairlines. edge: borders of what can be used.
         text, dim: words that matter, words that explain.
         accent, on_accent: the one thing to do next.
         good, bad, warn, busy, idle: states (also as fills below white or black words: ``on_state``).
@@ -42,6 +42,7 @@ class Colours:
     surface: str
     raised: str
     line: str
+    edge: str
     text: str
     dim: str
     accent: str
@@ -61,17 +62,18 @@ LIGHT = Colours(
     surface="#ffffff",
     raised="#f4f6f9",
     line="#d3d9e2",
+    edge="#7a8593",
     text="#16202c",
     dim="#566374",
     accent="#0b63a5",
     on_accent="#ffffff",
-    good="#00745a",
-    bad="#bd3c06",
-    warn="#8a5a00",
+    good="#005c46",
+    bad="#8f1a12",
+    warn="#8a5f00",
     busy="#0b63a5",
-    idle="#5b6877",
+    idle="#616575",
     on_state="#ffffff",
-    series=("#0072b2", "#d55e00", "#009e73", "#a3478a", "#b07d00", "#3f9bd0", "#444f5c"),
+    series=("#005fa8", "#a83f00", "#00936b", "#a8559a", "#c28800", "#4a9bd8", "#3b4652"),
 )
 DARK = Colours(
     name="dark",
@@ -79,17 +81,18 @@ DARK = Colours(
     surface="#18202a",
     raised="#212b37",
     line="#33404f",
+    edge="#6b7c92",
     text="#eef3f8",
     dim="#9dabbb",
     accent="#58b1ee",
     on_accent="#06121c",
-    good="#2cc295",
-    bad="#ff7d52",
-    warn="#f2b63c",
+    good="#3ad6a6",
+    bad="#ff7f5c",
+    warn="#ffce52",
     busy="#58b1ee",
-    idle="#93a1b1",
+    idle="#a3adba",
     on_state="#0b1118",
-    series=("#58b1ee", "#ff8a4c", "#2cc295", "#e08ac4", "#f2d24a", "#a8dcff", "#c3ccd6"),
+    series=("#5aa9f0", "#ff7a45", "#2cd49a", "#c977b8", "#ffd84f", "#bfe6ff", "#aab4be"),
 )
 
 

@@ -45,9 +45,14 @@ class CommandButton(QPushButton):
     def action_behind(self) -> QAction:
         return self._action
 
+    @property
+    def key_px(self) -> int:
+        """Room that the key needs beside the words, in pixels."""
+        return QFontMetrics(base_font(0.8)).horizontalAdvance(self._key_words()) + 6 if self._keys else 0
+
     def sizeHint(self) -> QSize:  # noqa: N802
         """The words, and room for the key."""
-        return super().sizeHint() + QSize(self._key_width(), 0)
+        return super().sizeHint() + QSize(self.key_px, 0)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         """Words and key stay readable."""
@@ -63,7 +68,7 @@ class CommandButton(QPushButton):
         if style is not None:
             style.drawControl(QStyle.ControlElement.CE_PushButton, option, painter, self)
         self.ensurePolished()
-        key_width = self._key_width()
+        key_width = self.key_px
         inside = self.rect().adjusted(9, 0, -9, 0)
         words = QRect(inside.left(), inside.top(), inside.width() - key_width, inside.height())
         painter.setPen(self._ink())
@@ -83,9 +88,6 @@ class CommandButton(QPushButton):
 
     def _key_words(self) -> str:
         return _ARROWS.get(self._keys, self._keys)
-
-    def _key_width(self) -> int:
-        return QFontMetrics(base_font(0.8)).horizontalAdvance(self._key_words()) + 6 if self._keys else 0
 
     def _pressed(self) -> None:
         self.setChecked(self._action.isChecked())  # the action decides, not the click

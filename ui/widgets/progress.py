@@ -35,7 +35,7 @@ def jobs_model(theme: Theme) -> RowsModel[JobStatus]:
         Column(t("State"), lambda j: f"{state(j).symbol} {state(j).word}", 112, lambda j: state(j).colour),
         Column(t("Progress"), _progress_words, 0, None, lambda j: j.step / j.steps if j.steps else 0.0),
         Column(t("Time left"), lambda j: words.left(j.eta_s) if j.state == "running" else "", 142),
-        Column(t("Started"), _started, 122),
+        Column(t("Started"), _started, 134),
     )
     return RowsModel(theme, columns, lambda j: j.run_id, lambda j: f"{j.run_id}\n{j.message}")
 
@@ -48,7 +48,7 @@ def models_model(theme: Theme) -> RowsModel[ModelEntry]:
         Column(t("Model"), lambda m: m.id[:12], 122),
         Column(t("Takes"), lambda m: f"{len(m.data)}", 72),
         Column(t("Held-out figures"), _figures),
-        Column(t("Made"), lambda m: words.when(m.created_at), 122),
+        Column(t("Made"), lambda m: words.when(m.created_at), 134),
     )
     return RowsModel(
         theme,

@@ -58,7 +58,7 @@ def finding_sentence(finding: Finding) -> str:
 def cameras_model(theme: Theme) -> RowsModel[CameraRow]:
     """Health of the cameras."""
     columns: tuple[Column[CameraRow], ...] = (
-        Column(t("Camera"), lambda row: row.status.name, 72),
+        Column(t("Camera"), lambda row: row.status.name, 82),
         Column(t("State"), lambda row: _sign(words.camera_state(row.status.state)), 78,
                lambda row: words.camera_state(row.status.state).colour),
         Column(t("Rate"), _rate, 112, lambda row: "warn" if is_slow(row) else ""),

@@ -30,7 +30,7 @@ def take_columns() -> tuple[Column[ShelvedTake], ...]:
         return words.quality(take.flags, take.quality_version is not None)
 
     return (
-        Column(t("Recorded"), lambda take: words.when(take.started_at), 122),
+        Column(t("Recorded"), lambda take: words.when(take.started_at), 134),
         Column(t("By"), lambda take: words.kind(take.kind), 72),
         Column(t("Task"), task_and_tags),
         Column(t("Outcome"), lambda take: _sign(outcome(take)), 92, lambda take: outcome(take).colour),
