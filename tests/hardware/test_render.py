@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from hardware.optics import project
 from hardware.sim.hand import HumanHand
 from hardware.sim.look import Look
 from hardware.sim.render import SceneRenderer
@@ -38,11 +39,11 @@ def vivid(rgb, name):
     return (np.linalg.norm(chroma - wanted / wanted.sum(), axis=2) < 0.08) & (pixels.max(2) > 0.2)
 
 
-def project(renderer, snapshot, point):
+def seen_at(renderer, snapshot, point):
     """Pixel (u, v) and distance along the axis of a point in the base frame."""
-    pose, optics = renderer.pose(snapshot), renderer.intrinsics()
-    x, y, z = np.linalg.inv(pose)[:3] @ np.append(point, 1.0)
-    return optics["fx"] * x / z + optics["cx"], optics["fy"] * y / z + optics["cy"], z
+    pose = renderer.pose(snapshot)
+    ((u, v),) = project(np.array([point]), pose, renderer.intrinsics())
+    return u, v, (np.linalg.inv(pose) @ np.append(point, 1.0))[2]
 
 
 def test_objects_appear_where_the_camera_model_says(world, front):
@@ -53,7 +54,7 @@ def test_objects_appear_where_the_camera_model_says(world, front):
         assert rgb.shape == (120, 160, 3) and rgb.dtype == np.uint8
         assert depth.shape == (120, 160) and depth.dtype == np.uint16
         rows, columns = np.nonzero(vivid(rgb, "red_cube"))
-        u, v, distance = project(front, snapshot, world.object_position("red_cube"))
+        u, v, distance = seen_at(front, snapshot, world.object_position("red_cube"))
         assert 40 < len(rows) < 400
         assert abs(columns.mean() - u) < 2.5 and abs(rows.mean() - v) < 2.5
         assert abs(depth[int(v), int(u)] / 1000 - distance) < 0.035
@@ -63,7 +64,7 @@ def test_the_table_is_as_far_away_as_geometry_says(world, front):
     world.reset(TASK, 2)
     snapshot = world.snapshot()
     depth = front.render(snapshot)[1]
-    u, v, distance = project(front, snapshot, np.array([0.66, 0.27, 0.0]))
+    u, v, distance = seen_at(front, snapshot, np.array([0.66, 0.27, 0.0]))
     assert abs(depth[int(v), int(u)] / 1000 - distance) < 0.006
     assert front.pose(snapshot)[:3, 3] == pytest.approx(FRONT_EYE_M)
 
@@ -73,7 +74,7 @@ def test_everything_in_play_is_inside_the_front_picture(world, front):
         world.reset(TASK, seed)
         snapshot = world.snapshot()
         for position in world.scene().values():
-            u, v, _ = project(front, snapshot, position)
+            u, v, _ = seen_at(front, snapshot, position)
             assert 8 < u < 152 and 8 < v < 112
 
 
@@ -135,3 +136,11 @@ def test_closing_twice_is_harmless():
     renderer = SceneRenderer("front", 32, 24)
     renderer.close()
     renderer.close()
+
+
+def test_what_is_behind_the_camera_is_nowhere_in_the_picture(world, front):
+    pose = front.pose(world.snapshot())
+    behind = pose[:3, 3] - 0.1 * pose[:3, 2]
+    before = pose[:3, 3] + 0.1 * pose[:3, 2]
+    pixels = project(np.array([behind, before]), pose, front.intrinsics())
+    assert np.isnan(pixels[0]).all() and pixels[1] == pytest.approx([79.5, 59.5])

@@ -69,9 +69,12 @@ def test_drive_hold_resume_take_over_and_stop(
     qtbot.waitUntil(lambda: driver(window) == "driving", timeout=2 * WAIT_MS)
     qtbot.waitUntil(lambda: page.badge.state.word == "Driving", timeout=WAIT_MS)
     assert page.authority.text().startswith("The policy drives")
+    front = page.wall.tiles["observation.images.front"]
+    qtbot.waitUntil(lambda: front.path is not None and "thought for" in page.plans.words, timeout=WAIT_MS)
 
     press(qtbot, window, Qt.Key.Key_Space, "drive.hold")
     qtbot.waitUntil(lambda: driver(window) == "holding", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: front.path is None and page.plans.words.startswith("No plan"), timeout=WAIT_MS)
     press(qtbot, window, Qt.Key.Key_R, "drive.resume")
     qtbot.waitUntil(lambda: driver(window) == "driving", timeout=WAIT_MS)
 

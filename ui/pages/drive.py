@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from ui.records import ModelEntry
 from ui.translate import mark, t
 from ui.widgets.badge import StateBadge
 from ui.widgets.button import CommandButton
+from ui.widgets.plan_strip import PlanStrip
 from ui.widgets.rows import RowsModel, RowsTable
 from ui.widgets.steer import SteerPad
 from ui.widgets.wall import LiveWall
@@ -25,11 +27,12 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.events import Failed, SeriesChanged, TrialScored
 from workbench.core.types import Outcome
 from workbench.services.driver import DriverStatus
+from workbench.services.plan_view import PlanWatch
 from workbench.services.station import Station, StationStatus
 
 BELOW_PX = 186
 _FIGURES = (mark("Thinking"), mark("Plan's age"), mark("Tick late (p99)"))
-_HEADS = ((mark("Smooth (CLAP-RF)"), "rf"), (mark("Token by token (CLAP-NTP)"), "ntp"))
+_HEADS = ((mark("Smooth (RF)"), "rf"), (mark("By tokens (NTP)"), "ntp"))
 
 
 class DrivePage(Page):
@@ -48,6 +51,8 @@ class DrivePage(Page):
         self.success = label("–")
         self.guard = label("", wrap=True)
         self.figures: dict[str, QLabel] = {name: label("–") for name in _FIGURES}
+        self.plans = PlanStrip(desk.theme)
+        self._plan_watch: PlanWatch | None = None
         self.pad = SteerPad(desk.theme, self._keys, gripper_key="g")
         self.trials: RowsModel[Trial] = trials_model(desk)
         self.limits: RowsModel[Limit] = limits_model(desk)
@@ -72,6 +77,7 @@ class DrivePage(Page):
         left = QVBoxLayout()
         left.setSpacing(10)
         left.addWidget(self.wall, 1)
+        left.addWidget(self.plans)
         below = QHBoxLayout()
         below.setSpacing(10)
         below.addWidget(self._now_card(), 5)
@@ -155,7 +161,10 @@ class DrivePage(Page):
             head.addWidget(beside)
         column.addLayout(head)
         table = RowsTable(model, self.desk.theme, name)
-        table.setStyleSheet("QTableView { border: none; font-size: 9pt; }")
+        table.setStyleSheet(
+            "QTableView { border: 2px solid transparent; font-size: 9pt; }"
+            "QTableView:focus { border-color: palette(highlight); }"
+        )
         bars = table.horizontalHeader(), table.verticalHeader()
         if bars[0] is not None and bars[1] is not None:
             bars[0].hide()
@@ -257,6 +266,7 @@ class DrivePage(Page):
         if station is None:
             return
         self.wall.show_streams(station.streams, depth=True)
+        self._plan_watch = PlanWatch(station.newest_chunk, self.desk.home)
         fill_chooser(self.tasks, [(words.task(name), name) for name, _ in self.desk.tasks()], self.desk.task or None)
         self._reset.setVisible(station.settings.simulated)
 
@@ -289,11 +299,21 @@ class DrivePage(Page):
         self.authority.setText(words.authority(driver.authority) + hand)
         self.wall.show_status(status.cameras)
         self._show_figures(driver)
+        self._show_plan(status)
         self._clear.setVisible(driver.state == "stopped")
         if driver.state in ("stopped", "parked") and self._driver not in ("stopped", "parked", ""):
             self._leave_steering()
         self._driver = driver.state
         self.limits.replace(limit_rows(driver.limits))
+
+    def _show_plan(self, status: StationStatus) -> None:
+        """Where the policy means to go, in the pictures of cameras whose place is known, and when it thought so."""
+        if self._plan_watch is None:
+            return
+        self._plan_watch.know(status.cameras)
+        plan = self._plan_watch.look()
+        self.wall.set_paths(plan.paths if plan is not None else {})
+        self.plans.show_plans(plan.history if plan is not None else (), time.monotonic_ns())
 
     def _show_figures(self, driver: DriverStatus) -> None:
         acting = driver.state in ("driving", "correcting", "holding")

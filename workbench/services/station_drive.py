@@ -7,12 +7,12 @@ import getpass
 import time
 from typing import Any
 
-from workbench.core.chunks import chunk_spec
+from workbench.core.chunks import chunk_spec, unpack_chunk
 from workbench.core.errors import StateError, WorkbenchError
 from workbench.core.events import Failed, TakeJudged, TrialScored
 from workbench.core.files import new_id
 from workbench.core.ring import Ring
-from workbench.core.types import EpisodeKind, Outcome
+from workbench.core.types import ActionChunk, EpisodeKind, Outcome
 from workbench.services.anomalies import Anomalies
 from workbench.services.attempt import Attempt, Policy
 from workbench.services.camera_watch import on_arm
@@ -104,6 +104,15 @@ class DrivingStation(StationCore):
         self._watch_hand()
         self._let_drive(self._chunks)
         self._background.run(self._supervise, "station-drive")
+
+    def newest_chunk(self) -> ActionChunk | None:
+        """The policy's newest plan while it drives, None when it has none or took it back; never waits."""
+        ring = self._chunks
+        if ring is None or self._snapshot.driver.state != "driving":
+            return None
+        frame = ring.latest()
+        chunk = unpack_chunk(frame, self._snapshot.driver.model_id) if frame is not None else None
+        return chunk if chunk is not None and chunk.step_s > 0 else None
 
     def policy_stats(self) -> dict[str, Any]:
         """What the policy process says about itself, see ``policy_worker.Worker.stats``."""
