@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,12 +42,13 @@ def check_display() -> None:
         )
 
 
-def run(home: Path, threads: bool = False) -> int:
+def run(home: Path, threads: bool = False, opened: Callable[[Window], None] | None = None) -> int:
     """Open the window and return when it has closed and nothing is left running. The main thread's job.
 
     Args:
         home: the data root.
         threads: run the station's parts as threads of this process.
+        opened: called with the window when it is on screen, for measurements.
     """
     check_display()
     application = QApplication.instance() or QApplication(["clap-workbench"])
@@ -74,6 +75,8 @@ def run(home: Path, threads: bool = False) -> int:
         window.show()
         window.start()
         window.bridge.run_in_background(hooks.look_back, lane="look")
+        if opened is not None:
+            opened(window)
         return application.exec()
 
 

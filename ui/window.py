@@ -46,6 +46,7 @@ from workbench.services.station import Station, StationStatus
 PAGES: tuple[tuple[str, str], ...] = (
     ("record", "ui.pages.record:RecordPage"),
     ("library", "ui.pages.library:LibraryPage"),
+    ("align", "ui.pages.align:AlignPage"),
     ("finetune", "ui.pages.finetune:FinetunePage"),
     ("drive", "ui.pages.drive:DrivePage"),
     ("station", "ui.pages.station:StationPage"),
@@ -193,12 +194,25 @@ class Window(QMainWindow):
         shown = self._stack.currentWidget()
         return shown if isinstance(shown, Page) else None
 
+    def _prepare_pages(self) -> None:
+        """After the first pictures: load what the other pages need, beside this thread, and then make them."""
+
+        def load() -> None:
+            for _, place in PAGES:
+                importlib.import_module(place.partition(":")[0])
+
+        self.bridge.run_in_background(load, lambda _none: self.make_all_pages(), self._failed, lane="look")
+
     def make_all_pages(self) -> None:
-        """Make the pages not visited yet, one per turn of the event loop."""
+        """Make the pages not visited yet, one per turn of the event loop; not while a take is being recorded."""
         missing = [name for name, _ in PAGES if name not in self.pages]
-        if missing and not self._closing:
-            self._page(missing[0])
-            QTimer.singleShot(0, self.make_all_pages)
+        if not missing or self._closing:
+            return
+        if self.actions_.situation.recorder == "recording":
+            QTimer.singleShot(_MAKE_PAGES_AFTER_MS, self.make_all_pages)
+            return
+        self._page(missing[0])
+        QTimer.singleShot(0, self.make_all_pages)
 
     def _page(self, name: str) -> Page:
         if name not in self.pages:
@@ -221,7 +235,6 @@ class Window(QMainWindow):
         """Open the library and start the station, both in the background."""
         self._open_home()
         self.start_station()
-        QTimer.singleShot(_MAKE_PAGES_AFTER_MS, self.make_all_pages)
 
     def start_station(self) -> None:
         """Start the station; on failure the page says why and F5 tries again."""
@@ -268,11 +281,13 @@ class Window(QMainWindow):
         for page in self.pages.values():
             page.station_started()
         self.refresh()
+        QTimer.singleShot(_MAKE_PAGES_AFTER_MS, self._prepare_pages)
 
     def _station_failed(self, error: WorkbenchError) -> None:
         self._waiting(words.NOT_RUNNING, t("The station did not start; F5 tries again"))
         for page in self.pages.values():
             page.notice.error(WorkbenchError(error.what, error.next_step or t("Press F5 to try again")))
+        QTimer.singleShot(_MAKE_PAGES_AFTER_MS, self._prepare_pages)
 
     def _waiting(self, state: words.StateWords, hint: str) -> None:
         self._wait = (state, hint)

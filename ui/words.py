@@ -82,6 +82,7 @@ def driver_state(state: str) -> StateWords:
 
 
 STARTING = StateWords(mark("Starting"), "◔", "idle")
+GET_READY = StateWords(mark("Get ready"), "◔", "busy")
 NOT_RUNNING = StateWords(mark("Not running"), "▲", "warn")
 
 

@@ -17,6 +17,7 @@ from workbench.services.bench_learn import bench_learn, learn_home
 from workbench.services.bench_learn_plan import PLANS, SECTIONS, sections
 from workbench.services.bench_read import bench_read
 from workbench.services.bench_record import bench_record
+from workbench.services.bench_ui import bench_ui
 from workbench.services.report_metrics import flatten
 
 
@@ -27,6 +28,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         read="random windows for training, and playback",
         codecs="size, likeness and processor time of picture codecs",
         control="punctuality of the control tick",
+        ui="what the window costs, and how long it ever stands still",
         train="rows per second with and without cached features",
         infer="latency and smoothness of a trained model",
         learn="what each part of the method is worth: the claims with their controls",
@@ -35,14 +37,14 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     which["codecs"].add_argument("--count", type=positive, default=36, help="pictures of each view")
     which["codecs"].add_argument("--cameras", type=positive, default=4, help="views, one video each")
     which["codecs"].add_argument("--quick", action="store_true", help="one view, 12 pictures")
-    for name in ("record", "read", "codecs"):
+    for name in ("record", "read", "codecs", "ui"):
         which[name].add_argument("--pictures", type=Path, help="folder with videos and depth frames to use")
     which["read"].add_argument("--takes", type=positive, default=12)
     which["read"].add_argument("--seconds", type=seconds, default=10.0, help="length of each take")
     which["read"].add_argument("--samples", type=positive, default=600)
     which["read"].add_argument("--catalogue", type=positive, default=100_000, help="takes in a synthetic catalogue")
     which["read"].add_argument("--quick", action="store_true", help="3 takes of 3 s, 60 samples, 2000 in the catalogue")
-    for name in ("record", "control"):
+    for name in ("record", "control", "ui"):
         which[name].add_argument("--seconds", type=seconds, default=20.0)
         which[name].add_argument("--quick", action="store_const", dest="seconds", const=4.0, help="4 seconds")
     which["control"].add_argument("--model", help="policy that drives meanwhile (default: the newest rf model)")
@@ -86,6 +88,8 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         takes, length, samples = (3, 3.0, 60) if options.quick else (options.takes, options.seconds, options.samples)
         catalogue = 2000 if options.quick else options.catalogue
         return bench_read(takes, length, samples, options.pictures, options.home, catalogue, options.seed)
+    if options.action == "ui":
+        return bench_ui(options.seconds, options.pictures, options.seed)
     if options.action == "control":
         return benches.bench_control(options.seconds, options.home, options.model)
     if options.action == "train":

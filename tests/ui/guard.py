@@ -2,44 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from ui.stretches import LONGEST_MS, Stretches
+from ui.stretches import measured_stretches as gui_thread_guard
 
-from PyQt6.QtCore import QAbstractEventDispatcher
-
-LONGEST_MS = 16.0
-
-
-@dataclass
-class Stretches:
-    """CPU milliseconds of the window's thread between one wait for events and the next, longest first."""
-
-    found: list[float] = field(default_factory=list)
-
-    @property
-    def longest_ms(self) -> float:
-        return max(self.found, default=0.0)
-
-    def share_over(self, limit_ms: float) -> float:
-        return sum(ms > limit_ms for ms in self.found) / max(1, len(self.found))
-
-
-@contextmanager
-def gui_thread_guard() -> Iterator[Stretches]:
-    """Measure while the body runs. CPU time of the thread, so that other busy processes change nothing."""
-    dispatcher = QAbstractEventDispatcher.instance()
-    assert dispatcher is not None
-    stretches, began = Stretches(), [time.thread_time()]
-
-    def about_to_wait() -> None:
-        now = time.thread_time()  # waiting itself takes no CPU time
-        stretches.found.append(1000 * (now - began[0]))
-        began[0] = now
-
-    dispatcher.aboutToBlock.connect(about_to_wait)
-    try:
-        yield stretches
-    finally:
-        dispatcher.aboutToBlock.disconnect(about_to_wait)
+__all__ = ["LONGEST_MS", "Stretches", "gui_thread_guard"]

@@ -304,8 +304,11 @@ class RecordPage(Page):
         """State, counters, disk."""
         recorder = status.recorder
         self.takes.recording = recorder.state == "recording"
-        figure = words.clock_time(recorder.elapsed_s) if recorder.episode_id else ""
-        self.badge.show_state(words.recorder_state(recorder.state), figure, self._detail(status))
+        if self.takes.countdown.running:
+            self.badge.show_state(words.GET_READY.translated(), str(self.takes.countdown.left), t("← takes it back"))
+        else:
+            figure = words.clock_time(recorder.elapsed_s) if recorder.episode_id else ""
+            self.badge.show_state(words.recorder_state(recorder.state), figure, self._detail(status))
         self.wall.show_status(status.cameras)
         minutes = Room(status.free_bytes, self._bytes_per_s).minutes
         low = "▲ " + t("Disk nearly full") + ": " if minutes < _LOW_DISK_MINUTES else ""

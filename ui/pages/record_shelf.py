@@ -36,6 +36,7 @@ class Shelf:
         self.counts: dict[str, TaskCount] = {}
         self.strip = TakeStrip(page.desk.theme, lambda take: page.desk.go("library", take))
         self.steps = FirstSteps(page.desk.actions)
+        self.steps.setFixedHeight(self.strip.height())
         self.steps.hide()
         self._gather = QTimer(page)
         self._gather.setSingleShot(True)
@@ -73,7 +74,7 @@ class Shelf:
             simulated = station is not None and station.settings.simulated
             runs = t("The simulated station runs") if simulated else t("The station runs")
             told = runs if station is not None else t("The station does not run yet")
-            self.steps.show_progress(Progress(told, station is not None, simulated, bool(desk.task)))
+            self.steps.show_progress(Progress(told, station is not None, bool(desk.task)))
         self.steps.setVisible(guide)
         self.strip.setVisible(not guide)
 

@@ -25,7 +25,7 @@ class TakeFlow:
 
     def __init__(self, page: Page, number: BigNumber) -> None:
         self._page, self._number = page, number
-        self.countdown = Countdown(self._count)
+        self.countdown = Countdown(self._count, page)
         self.kind = EpisodeKind.TELEOP
         self.practising = self.recording = False
         self.fresh = ""

@@ -9,7 +9,7 @@ from ui.theme import number_font
 from ui.translate import t
 from ui.widgets.button import CommandButton
 
-_HEIGHT_PX = 300
+_HEIGHT_PX = 240
 
 
 class AboutPanel(QWidget):

@@ -30,6 +30,11 @@ class Countdown(QObject):
         self._timer.timeout.connect(self._step)
 
     @property
+    def left(self) -> int:
+        """Seconds until the take begins, 0 while none is about to."""
+        return self._left
+
+    @property
     def running(self) -> bool:
         return self._left > 0
 

@@ -18,13 +18,12 @@ class Progress:
     """How far somebody has come.
 
     Attributes:
-        station: words about the station; running: it runs. simulated: it is the simulated one.
+        station: words about the station; running: it runs.
         task: one is chosen.
     """
 
     station: str
     running: bool
-    simulated: bool
     task: bool
 
 
@@ -36,22 +35,19 @@ class FirstSteps(QFrame):
         self.setProperty("card", True)
         self.setAccessibleName(t("First steps"))
         line = QHBoxLayout(self)
-        line.setContentsMargins(14, 8, 12, 8)
+        line.setContentsMargins(14, 5, 12, 5)
         line.setSpacing(16)
         self.steps = QLabel()
-        self.steps.setWordWrap(True)
         line.addWidget(self.steps, 1)
         column = QVBoxLayout()
-        column.setSpacing(6)
+        column.setSpacing(4)
         column.addWidget(CommandButton(actions, "record.setup"))
         column.addWidget(CommandButton(actions, "record.hide_steps"))
         line.addLayout(column)
 
     def show_progress(self, progress: Progress) -> None:
         """Tick what is done."""
-        choose = t("Choose a task and who does it: Robot or Person")
-        record = t("Press ⏎ to record the first take; → ends it as a success")
-        own = t("use your own devices, or stay here to try everything") if progress.simulated else ""
-        first = " – ".join(part for part in (progress.station, own) if part)
-        lines = ((progress.running, first), (progress.task, choose), (False, record))
+        choose = t("Choose a task, then Robot or Person")
+        record = t("Press ⏎ to record the first take")
+        lines = ((progress.running, progress.station), (progress.task, choose), (False, record))
         self.steps.setText("\n".join(f"{_DONE if done else _OPEN}  {n}. {s}" for n, (done, s) in enumerate(lines, 1)))

@@ -35,7 +35,7 @@ class Lane:
 
 LANES = (
     Lane(mark("Joints (rad)"), r"joint_\d+$"),
-    Lane(mark("Gripper (0 closed, 1 open)"), r"gripper$", (-0.05, 1.05)),
+    Lane(mark("Gripper"), r"gripper$", (-0.05, 1.05)),
 )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import unicodedata
 from collections.abc import Callable
 
-from PyQt6.QtCore import QTimer
+from PyQt6.QtCore import Qt, QTimer
 from PyQt6.QtGui import QColor, QPainter, QPaintEvent
 from PyQt6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
@@ -41,6 +42,7 @@ class Notice(QWidget):
         self.what.setWordWrap(True)
         self.next_step = QLabel()
         self.next_step.setWordWrap(True)
+        self.next_step.setTextFormat(Qt.TextFormat.PlainText)
         words.addWidget(self.what)
         words.addWidget(self.next_step)
         row.addLayout(words, 1)
@@ -99,7 +101,7 @@ class Notice(QWidget):
         self._tone = tone
         if self._keep is not None:
             self._keep(tone, what, next_step)
-        self.what.setText(f"<b>{_SYMBOLS[tone]}&nbsp; {_sentence(what)}</b>")
+        self.what.setText(f"<b>{_SYMBOLS[tone]}&nbsp; {html.escape(_sentence(what), quote=False)}</b>")
         self.next_step.setText(_sentence(next_step))
         self.next_step.setVisible(bool(next_step))
         self._close.setVisible(dismiss)

@@ -25,7 +25,7 @@ _WHERE = {
     "models": mark("Models"),
     "station": mark("Station"),
 }
-_HEIGHT_PX = 252
+_HEIGHT_PX = 214
 
 
 def notices_model(theme: Theme) -> RowsModel[Notice]:

@@ -29,7 +29,7 @@ from workbench.services.hosting import Child, Host
 from workbench.services.recorder import RecorderStatus
 from workbench.services.recovery import recover
 from workbench.services.settings import Settings
-from workbench.services.station_parts import addressed
+from workbench.services.station_parts import SIMULATED, addressed
 
 T = TypeVar("T")
 _BEAT_S = 0.25
@@ -175,7 +175,7 @@ class StationCore:
     def _start_simulation(self, settings: Settings) -> Settings:
         """Start the simulated world; returns the settings with its address in every simulated device."""
         folder = self._folder / "world"
-        cameras = [camera.options for camera in settings.cameras]
+        cameras = [camera.options for camera in settings.cameras if camera.kind == SIMULATED]
         self._start_child("simulation", "hardware.sim.server:main", folder=str(folder), seed=0, cameras=cameras)
         self._child("simulation").call("ready", timeout_s=90)
         self._world = RemoteStation(folder)

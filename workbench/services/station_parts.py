@@ -7,10 +7,16 @@ from storage.layout import Home
 from workbench.services.settings import Settings
 
 
+SIMULATED = "simulated"
+
+
 def addressed(settings: Settings, address: str) -> Settings:
-    """The simulated station's devices told where their world is."""
+    """The simulated station's devices told where their world is; cameras of another kind look elsewhere."""
     cameras = tuple(
-        camera.model_copy(update={"options": {**camera.options, "address": address}}) for camera in settings.cameras
+        camera.model_copy(update={"options": {**camera.options, "address": address}})
+        if camera.kind == SIMULATED
+        else camera
+        for camera in settings.cameras
     )
     arm = settings.arm and settings.arm.model_copy(update={"options": {"address": address}})
     return settings.model_copy(update={"cameras": cameras, "arm": arm})
