@@ -36,6 +36,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.events import Failed
 from workbench.core.files import write_json
 from workbench.core.link import Link
+from workbench.core.priority import REAL_TIME, Rank, run_before
 from workbench.core.ring import Ring
 from workbench.core.types import StreamSpec
 
@@ -162,7 +163,7 @@ class Eye:
 
     Attributes:
         alive: it can draw, and has not ended.
-        idle: set while it has nothing to draw.
+        idle: set while it has nothing to draw. drawn_s: when its last picture was done (monotonic).
     """
 
     def __init__(self, clockwork: Clockwork, folder: Path, entry: dict[str, Any]) -> None:
@@ -177,7 +178,7 @@ class Eye:
             self._depth = Ring.create(ring_path(folder, spec.name), spec)
         self.described = threading.Event()
         self.description: dict[str, Any] = {}
-        self.alive, self.idle = False, threading.Event()
+        self.alive, self.idle, self.drawn_s = False, threading.Event(), 0.0
         self._shots: queue.SimpleQueue[tuple[Snapshot, int, int, int]] = queue.SimpleQueue()
         self._last = -1
 
@@ -218,6 +219,7 @@ class Eye:
         except queue.Empty:
             return
         self._expose(renderer, snapshot, t_ns, sequence, missed)
+        self.drawn_s = time.monotonic()
         self.idle.set()
 
     def _describe(self, renderer: SceneRenderer) -> None:
@@ -249,10 +251,14 @@ class Shutter:
 
     Cameras that draw each at a pace of their own drift apart by whole periods where the processor is short, and what
     they show is then no observation of one instant.
+
+    Args:
+        polite: draw during half of the time at most. For a process that runs before all others, on a small computer.
     """
 
-    def __init__(self, clockwork: Clockwork, eyes: Sequence[Eye]) -> None:
-        self._clockwork, self._eyes = clockwork, tuple(eyes)
+    def __init__(self, clockwork: Clockwork, eyes: Sequence[Eye], *, polite: bool) -> None:
+        self._clockwork, self._eyes, self._polite = clockwork, tuple(eyes), polite
+        self._released_s = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop``."""
@@ -266,11 +272,19 @@ class Shutter:
             if left_s > 0:
                 stop.wait(left_s)
             elif all(eye.idle.wait(_WAKE_S) for eye in eyes):
+                self._rest(eyes, stop)
                 self._release(eyes, start_ns)
+
+    def _rest(self, eyes: Sequence[Eye], stop: threading.Event) -> None:
+        """As long as drawing has taken since the last release, counted from its end."""
+        if self._polite:
+            ended_s = max(eye.drawn_s for eye in eyes)
+            stop.wait(max(0.0, 2.0 * ended_s - self._released_s - time.monotonic()))
 
     def _release(self, eyes: Sequence[Eye], start_ns: int) -> None:
         with self._clockwork.lock:
             t_ns, snapshot = time.monotonic_ns(), self._clockwork.world.snapshot()
+        self._released_s = t_ns / 1e9
         for eye in eyes:
             eye.release(snapshot, t_ns, (t_ns - start_ns) / 1e9)
 
@@ -284,6 +298,8 @@ def main(link: Link, folder: str, seed: int, cameras: list[dict[str, Any]]) -> N
 
     Answers the request ``ready`` once pictures, arm and words can be had.
     """
+    own_process = threading.current_thread() is threading.main_thread()  # not in threads mode, where others share it
+    polite = own_process and run_before(Rank.CAPTURE).startswith(REAL_TIME)  # it stands for devices, which never wait
     place = Path(folder)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     stop = threading.Event()
@@ -304,7 +320,7 @@ def main(link: Link, folder: str, seed: int, cameras: list[dict[str, Any]]) -> N
 
     threads = [guarded("sim-physics", lambda stop: _run_physics(clockwork, stop))]
     threads += [guarded(f"sim-camera-{number}", eye.run) for number, eye in enumerate(eyes)]
-    threads.append(guarded("sim-shutter", Shutter(clockwork, eyes).run))
+    threads.append(guarded("sim-shutter", Shutter(clockwork, eyes, polite=polite).run))
     listening = guarded("sim-words", words.run)
     try:
         for eye in eyes:

@@ -8,6 +8,7 @@ import threading
 from enum import IntEnum
 from pathlib import Path
 
+REAL_TIME = "real time"
 _AUTOGROUP = Path("/proc/self/autogroup")
 
 
@@ -26,7 +27,7 @@ def run_before(rank: Rank) -> str:
     if hasattr(os, "sched_setscheduler"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(rank))
-            return f"real time (FIFO {rank.value})"
+            return f"{REAL_TIME} (FIFO {rank.value})"
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -15)
         return "raised (nice -15)"
