@@ -34,6 +34,8 @@ class Situation:
         counting: a take begins in seconds. fresh: the last take can still be labelled where it was recorded.
         practice: takes are thrown away. ghost: a reference picture lies over the live ones. pedal: one is known.
         reading: the panel below the pages that is open: ``notices``, ``about`` or "".
+        panel: what stands in place of the open take: ``import``, ``export``, ``compare`` or "".
+        exchange: what that import or export does: ``idle``, ``looking``, ``planned``, ``working`` or ``done``.
     """
 
     page: str = "record"
@@ -60,6 +62,8 @@ class Situation:
     ghost: bool = False
     pedal: bool = False
     reading: str = ""
+    panel: str = ""
+    exchange: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +246,20 @@ COMMANDS: tuple[Command, ...] = (
     Command("library.clear", "Show all", ("Ctrl+0",), "library", "Clear the search and all filters"),
     Command("library.check", "Check the file", ("Ctrl+E",), "library", "Compare the take with its fingerprint",
             lambda s: s.open_take),
+    Command("library.import", "Import", ("Ctrl+I",), "library", "Bring in videos, data sets, takes of other stations"),
+    Command("library.export", "Export", ("Ctrl+Shift+E",), "library", "Write takes for other programs and stations"),
+    Command("library.compare", "Compare", ("Ctrl+D",), "library", "Lay the two chosen takes side by side",
+            lambda s: s.takes == 2),
+    Command("library.look", "Look first", ("Ctrl+L",), "library", "Say what would come or go; nothing is written",
+            lambda s: s.exchange in ("idle", "planned", "done")),
+    Command("library.go", "Do it", ("Ctrl+G",), "library", "Import or export what was looked at",
+            lambda s: s.exchange == "planned", role="primary"),
+    Command("library.stop", "Stop", ("Ctrl+.",), "library", "End it; what is half done is removed",
+            lambda s: s.exchange in ("looking", "working"), role="warn"),
+    Command("library.show_result", "Show it", ("Ctrl+R",), "library", "The new takes, or the new folder",
+            lambda s: s.exchange == "done"),
+    Command("library.close_panel", "Back to the take", ("Ctrl+W",), "library", "Close the panel; work in it goes on",
+            lambda s: s.panel != ""),
     Command("finetune.start", "Start training", ("Ctrl+Return",), "finetune", "Start the chosen stage",
             lambda s: s.jobs_ready, role="primary"),
     Command("finetune.cancel", "Cancel", ("Ctrl+.",), "finetune", "Stop the chosen job; it can be resumed",

@@ -25,6 +25,7 @@ LANES = (
     "edits",  # changes of takes, in the order given; some copy or remove a lot
     "look",  # searching devices and looking the station over
     "pictures",  # reading pictures of one open take
+    "exchange",  # imports and exports
     "jobs",  # training jobs and models
     "sounds",  # short tones
 )

@@ -12,11 +12,13 @@ from ui import words
 from ui.actions import Situation
 from ui.desk import Desk
 from ui.pages.library_edits import LibraryEdits
+from ui.pages.library_panels import COMPARE, LibraryPanels
 from ui.pages.page import Page, card, label, row
 from ui.records import ShelvedTake
 from ui.translate import mark, t
 from ui.widgets.ask_line import AskLine
 from ui.widgets.button import CommandButton
+from ui.widgets.player import Player
 from ui.widgets.take_details import TakeDetails, summary
 from ui.widgets.take_filters import Choices, TakeFilters
 from ui.widgets.take_list import TakeList
@@ -28,8 +30,7 @@ from workbench.services.take_facts import TakeFacts, take_facts
 
 _OPEN_AFTER_MS = 60  # who runs down the list with an arrow key does not want every take opened
 _EMPTY = mark(
-    "No takes yet.\n\nGo to Record (Ctrl+1) and record the first one,\n"
-    "or import a data set:  python main.py import PATH"
+    "No takes yet.\n\nGo to Record (Ctrl+1) and record the first one,\nor import videos and data sets (Ctrl+I)."
 )
 _NO_MATCH = mark("No take fits these filters.\n\nWiden them, or show all with Ctrl+0.")
 _NO_TRASH = mark("The trash is empty.")
@@ -48,7 +49,7 @@ class LibraryPage(Page):
         self.search, self.kind, self.task = self.filters.search, self.filters.kind, self.filters.task
         self.viewer = TakeViewer(desk.bridge, desk.theme, self.notice.error)
         self.details = TakeDetails(desk.theme)
-        self.ask_line = AskLine(desk.actions, "library.agree", "library.leave", self._enable, self._answered)
+        self.ask_line = AskLine(desk.actions, "library.agree", "library.leave", self.enable, self._answered)
         self.note = QLineEdit()
         self.title = label("", "title")
         self.facts_line = label("", "dim", wrap=True)
@@ -75,7 +76,8 @@ class LibraryPage(Page):
         split.setChildrenCollapsible(False)
         split.setHandleWidth(12)
         split.addWidget(self._list_side())
-        split.addWidget(self._take_side())
+        self.panels = LibraryPanels(self, self._take_side())
+        split.addWidget(self.panels)
         split.setSizes([610, 540])
         split.setStretchFactor(1, 1)
         self.body.addWidget(split, 1)
@@ -99,6 +101,7 @@ class LibraryPage(Page):
         column.addLayout(
             row(*(CommandButton(self.desk.actions, f"library.{name}") for name in ("trash", "undo", "redo")))
         )
+        column.addWidget(self._buttons("library.import", "library.export", "library.compare"))
         column.addWidget(self.ask_line)
         foot = row(self.count)
         foot.addStretch(1)
@@ -145,14 +148,14 @@ class LibraryPage(Page):
         self.model.dataChanged.connect(lambda *_: self._describe())
         bind = self.desk.actions.bind
         bind("library.play", self._play)
-        bind("library.back", lambda: self.viewer.step(-1))
-        bind("library.forward", lambda: self.viewer.step(1))
+        bind("library.back", lambda: self.player.step(-1))
+        bind("library.forward", lambda: self.player.step(1))
         bind("library.details", self._show_details)
         bind("library.show_trash", self._switch_trash)
         bind("library.search", lambda: self.search.setFocus(Qt.FocusReason.ShortcutFocusReason))
         bind("library.clear", self.filters.clear)
         bind("library.check", self._check)
-        self.viewer.finished = lambda: self.desk.actions["library.play"].setChecked(False)
+        self.viewer.player.finished = self.played
         self._show_trash_buttons()
         self._show_open(None)
         self._describe()
@@ -293,6 +296,7 @@ class LibraryPage(Page):
 
     def _describe(self) -> None:
         """Title, facts and marks of the first chosen take, by its newest record."""
+        self.panels.show_counts(self.table.chosen_count(), self.model.rowCount())
         record = self._record()
         self.details.show_facts(self._facts if record is not None else None)
         if record is None:
@@ -329,9 +333,24 @@ class LibraryPage(Page):
 
     def _play(self) -> None:
         if self.desk.actions["library.play"].isChecked():
-            self.viewer.play()
+            self.player.play()
         else:
-            self.viewer.pause()
+            self.player.pause()
+
+    @property
+    def player(self) -> Player:
+        """What the commands of playing move: the open take, or two that are compared."""
+        return self.panels.comparing.player if self.panels.shown == COMPARE else self.viewer.player
+
+    def played(self) -> None:
+        """The end is reached."""
+        self.desk.actions["library.play"].setChecked(False)
+
+    def pause(self) -> None:
+        """Stop playing."""
+        self.viewer.pause()
+        self.panels.pause()
+        self.played()
 
     def _check(self) -> None:
         view = self.viewer.view
@@ -347,19 +366,19 @@ class LibraryPage(Page):
         else:
             self.notice.done(t("The take is bit for bit what was recorded"))
 
-    def _enable(self) -> None:
+    def enable(self) -> None:
         """At once, not with the next tick: a button that is not enabled cannot get the focus."""
         self.desk.actions.refresh(self.situation(self.desk.actions.situation))
 
     def _answered(self) -> None:
         """The question is gone: the keys are the table's again."""
-        self._enable()
+        self.enable()
         self.table.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def situation(self, base: Situation) -> Situation:
         """How many takes are chosen, and from where."""
         return replace(
-            base,
+            self.panels.situation(base),
             takes=self.table.chosen_count(),
             trash=self.trash_shown,
             open_take=self.viewer.view is not None,
@@ -368,8 +387,7 @@ class LibraryPage(Page):
 
     def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802
         """Another page: stop playing."""
-        self.viewer.pause()
-        self.desk.actions["library.play"].setChecked(False)
+        self.pause()
         super().hideEvent(event)
 
     def close_page(self) -> None:
@@ -377,4 +395,5 @@ class LibraryPage(Page):
         self.filters.stop()
         self._opening.stop()
         self.viewer.pause()
+        self.panels.close()
         super().close_page()

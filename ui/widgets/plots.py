@@ -27,7 +27,7 @@ _NOTHING = np.zeros(0)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One curve: (T,) times or steps, (T,) values; ``dashed`` for what was commanded rather than measured."""
+    """One curve: (T,) times or steps, (T,) values; ``dashed`` for the other one of two."""
 
     name: str
     x: NDArray[Any]
@@ -69,6 +69,7 @@ class Plot(QWidget):
         self._x_label = x_label
         self._lines: tuple[Line, ...] = ()
         self._title = ""
+        self._dashed = t("┅ dashed: sent to the arm")
         self._logarithmic = False
         self._sought: Callable[[float], None] | None = None
         self._plot = pg.PlotWidget(axisItems={"left": _Axis("left")})
@@ -109,6 +110,10 @@ class Plot(QWidget):
         self._title = title
         self._redraw()
 
+    def set_dashed(self, words: str) -> None:
+        """What the legend says of dashed lines."""
+        self._dashed = words
+
     def set_cursor(self, x: float | None) -> None:
         """Move the vertical line; None hides it."""
         self._cursor.setVisible(x is not None)
@@ -144,7 +149,7 @@ class Plot(QWidget):
             if not line.dashed
         ]
         if any(line.dashed for line in self._lines):
-            names.append(t("┅ dashed: sent to the arm"))
+            names.append(self._dashed)
         return " &nbsp; ".join(names) or self._title
 
     def _pen(self, line: Line) -> Any:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PyQt6.QtCore import QElapsedTimer, QTimer
 from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
 from ui.bridge import Bridge
 from ui.theme import Theme
 from ui.translate import mark, t
 from ui.widgets.chooser import Chooser
+from ui.widgets.player import Player
 from ui.widgets.plots import Line, Plot, axis_groups
 from ui.widgets.timeline import Band, Timeline, bands_of
 from ui.widgets.wall import PictureWall, picture_streams
@@ -22,7 +22,6 @@ from ui.words import stream as stream_words
 from workbench.core.errors import WorkbenchError
 from workbench.services.library import TakeView
 
-_PLAY_MS = 33
 _AUTHORITY = {1: ("busy", mark("the operator steered")), 2: ("good", mark("the policy drove"))}
 _FLAGS: tuple[str, ...] = ("authority", "guard")
 _SIGNALS: tuple[str, ...] = ("observation.state", "action")
@@ -58,12 +57,7 @@ class TakeViewer(QWidget):
         self.plot = Plot(theme, t("Signals of the take"), t("seconds"))
         self.groups = Chooser()
         self.groups.setAccessibleName(t("Signals to draw"))
-        self._clock = QElapsedTimer()
-        self._clock_start_s = 0.0
-        self._timer = QTimer(self)
-        self._timer.setInterval(_PLAY_MS)
-        self._timer.timeout.connect(self._play_on)
-        self.finished: Callable[[], None] = lambda: None
+        self.player = Player(self.timeline)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
@@ -82,7 +76,7 @@ class TakeViewer(QWidget):
 
     @property
     def playing(self) -> bool:
-        return self._timer.isActive()
+        return self.player.playing
 
     def show_take(self, view: TakeView | None) -> None:
         """Open a take (or none). Its first picture and its signals come in the background."""
@@ -92,7 +86,8 @@ class TakeViewer(QWidget):
         self.shown_row = self._wanted = -1
         self._still = ()
         self.wall.set_streams(picture_streams(view.streams, depth=True) if view else [])
-        self.timeline.set_take(view.row_times_s if view else np.zeros(0))
+        self.player.times_s = view.row_times_s if view else np.zeros(0)
+        self.timeline.set_take(self.player.times_s)
         self.plot.show_lines(())
         self.plot.set_cursor(None)
         if view is not None:
@@ -124,39 +119,21 @@ class TakeViewer(QWidget):
 
     def play(self) -> None:
         """Play at the speed it was recorded, from the start if at the end."""
-        if self._view is None or not len(self._view.row_times_s):
-            return
-        if self.timeline.value() >= self.timeline.maximum():
-            self.timeline.setValue(0)
-        self._clock_start_s = float(self._view.row_times_s[self.timeline.value()])
-        self._clock.start()
-        self._timer.start()
+        self.player.play()
 
     def pause(self) -> None:
         """Stay at the present picture."""
-        self._timer.stop()
+        self.player.pause()
 
     def step(self, rows: int) -> None:
         """Some pictures on or back."""
-        self.pause()
-        self.timeline.setValue(self.timeline.value() + rows)
+        self.player.step(rows)
 
     def seek(self, time_s: float) -> None:
         """Go to the row nearest to a time."""
-        if self._view is not None and len(self._view.row_times_s):
-            self.timeline.setValue(int(np.argmin(np.abs(self._view.row_times_s - time_s))))
+        self.player.seek(time_s)
 
     # moving ---------------------------------------------------------------------------------------------------------
-
-    def _play_on(self) -> None:
-        if self._view is None:
-            return
-        now_s = self._clock_start_s + self._clock.elapsed() / 1e3
-        row = int(np.searchsorted(self._view.row_times_s, now_s, side="right")) - 1
-        self.timeline.setValue(max(0, row))
-        if row >= self.timeline.maximum():
-            self.pause()
-            self.finished()
 
     def _moved(self, row: int) -> None:
         if self._view is None or not len(self._view.row_times_s):
