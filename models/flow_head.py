@@ -104,6 +104,11 @@ class RfNet(nn.Module):
         self.flow = FlowHead(size.width, size.state, size.horizon, size.action, width, depth, heads)
 
 
+def fixed_noise(horizon: int, action: int, seed: int = 0) -> Tensor:
+    """The noise that every chunk of a driving policy starts from, (1, H, A)."""
+    return torch.randn(1, horizon, action, generator=torch.Generator().manual_seed(seed))
+
+
 def draw_times(batch: int, a: float, b: float) -> Tensor:
     """Times 0.999 (1 - Beta(a, b)), (batch,): for a > b mostly near the noise (pi0, Black et al. 2024, appendix B)."""
     first, second = (torch._standard_gamma(torch.full((batch,), shape)) for shape in (a, b))

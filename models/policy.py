@@ -18,6 +18,7 @@ from torch import Tensor
 
 from models import familiarity, normalize, text
 from models.backbone import Seen
+from models.flow_head import fixed_noise
 from models.policy_model import PolicyModel, load_policy_model
 from models.rtc import Committed, draw_following, soft_mask
 from workbench.core.errors import NotFoundError, WorkbenchError
@@ -38,7 +39,7 @@ class Policy:
         self.policy_id = policy_id
         self.step_s = model.recipe.step_s
         size = model.ntp.backbone.size
-        self._noise = torch.randn(1, size.horizon, size.action, generator=torch.Generator().manual_seed(seed))
+        self._noise = fixed_noise(size.horizon, size.action, seed)
         self.familiar: familiarity.Familiarity | None = None
         self._last: tuple[Tensor, Tensor] | None = None
         self._said: tuple[str, Tensor] = ("", torch.zeros(1, text.TEXT_SIZE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from models import registry
@@ -14,6 +15,7 @@ from workbench.cli_output import Output
 from workbench.cli_verbs import Verb, add_actions
 from workbench.services import model_shelf
 from workbench.services.model_compare import MetricLine, ModelComparison, compare
+from workbench.services.model_export import ModelExport, default_folder
 from workbench.services.model_figures import Figure
 from workbench.services.track_record import track_record
 
@@ -26,12 +28,13 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         compare="two models side by side",
         promote="put a model into use for its stage",
         rollback="bring back the model promoted before",
+        export="write a model into a folder of its own, for other computers and programs",
         delete="move a model to the trash",
         restore="bring a model back from the trash",
     )
     actions["list"].add_argument("--stage", choices=STAGES, default="")
     actions["list"].add_argument("--trash", action="store_true", help="those in the trash")
-    for name in ("show", "promote", "delete", "restore"):
+    for name in ("show", "promote", "export", "delete", "restore"):
         actions[name].add_argument("id")
     for name in ("first", "second"):
         actions["compare"].add_argument(name, metavar="MODEL")
@@ -39,6 +42,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--force", default="", metavar="REASON", help="although it did not pass the check for forgetting; is kept"
     )
     actions["rollback"].add_argument("--stage", choices=STAGES, default="rf")
+    actions["export"].add_argument("dest", type=Path, nargs="?", help="a new folder (default: one below exports/)")
+    actions["export"].add_argument("--onnx", action="store_true", help="also as ONNX, compared with the original")
     actions["delete"].add_argument("--force", action="store_true", help="also if it is in use or others stand on it")
 
 
@@ -117,6 +122,19 @@ def _in_use(record: ModelRecord, output: Output) -> Mapping[str, Any]:
     return {"promoted": record.id, "stage": record.stage}
 
 
+def _export(home: Home, options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
+    record = model_shelf.find(home.path, options.id)
+    dest = options.dest or default_folder(home.path, record.id)
+    work = ModelExport(home.path, record.id, dest, onnx=options.onnx, threads=options.threads)
+    with output.progress("exporting") as step:
+        found = work.run(lambda _what, done, total: step(done, total))
+    for graph in found["onnx"]:
+        worst = max(graph["max_difference"].values())
+        output.say(f"{graph['file']}: at most {worst:.1e} off on {graph['rows']} rows ({graph['rows_from']})")
+    output.say(f"{record.id} is in {found['dest']}, read again and found the same")
+    return found
+
+
 def _delete(home: Home, options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     record = model_shelf.find(home.path, options.id)
     model_shelf.delete(home.path, record.id, force=options.force)
@@ -144,6 +162,7 @@ _ACTIONS = {
     "compare": _compare,
     "promote": _promote,
     "rollback": _rollback,
+    "export": _export,
     "delete": _delete,
     "restore": _restore,
 }

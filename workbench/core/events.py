@@ -75,6 +75,16 @@ class JobProgressed:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelExportProgressed:
+    """A model is being written into a folder of its own: what is done now, step ``done`` of ``total``."""
+
+    model_id: str
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class LibraryChanged:
     episode_ids: tuple[str, ...]
 
