@@ -33,6 +33,7 @@ class Situation:
         proposal: settings are proposed: ``new`` ones, or the ``same`` as now.
         counting: a take begins in seconds. fresh: the last take can still be labelled where it was recorded.
         practice: takes are thrown away. ghost: a reference picture lies over the live ones. pedal: one is known.
+        report: an alignment's report is on show; clips: and its clips can be looked through.
         reading: the panel below the pages that is open: ``notices``, ``about`` or "".
         panel: what stands in place of the open take: ``import``, ``export``, ``compare`` or "".
         exchange: what that import or export does: ``idle``, ``looking``, ``planned``, ``working`` or ``done``.
@@ -62,6 +63,8 @@ class Situation:
     ghost: bool = False
     pedal: bool = False
     reading: str = ""
+    report: bool = False
+    clips: bool = False
     panel: str = ""
     exchange: str = ""
 
@@ -135,6 +138,7 @@ def _at_rest(s: Situation) -> bool:
 COMMANDS: tuple[Command, ...] = (
     Command("page.record", "Record", ("Ctrl+1",), "", "Record takes of people and of the robot", checkable=True),
     Command("page.library", "Library", ("Ctrl+2",), "", "Look through, label and clean up takes", checkable=True),
+    Command("page.align", "Align", ("Ctrl+3",), "", "One vocabulary for people's video and the robot", checkable=True),
     Command("page.finetune", "Fine-tune", ("Ctrl+4",), "", "Teach a model new takes; train stages", checkable=True),
     Command("page.drive", "Drive", ("Ctrl+5",), "", "Let a policy drive, under your eyes", checkable=True),
     Command("page.station", "Station", ("Ctrl+7",), "", "Devices, their health and the settings", checkable=True),
@@ -260,6 +264,26 @@ COMMANDS: tuple[Command, ...] = (
             lambda s: s.exchange == "done"),
     Command("library.close_panel", "Back to the take", ("Ctrl+W",), "library", "Close the panel; work in it goes on",
             lambda s: s.panel != ""),
+    Command("align.start", "Start aligning", ("Ctrl+Return",), "align",
+            "Train the vocabulary, then the reading of video", lambda s: s.jobs_ready, role="primary"),
+    Command("align.cancel", "Cancel", ("Ctrl+.",), "align", "Stop the alignment; it can be resumed",
+            lambda s: s.job in ("queued", "running")),
+    Command("align.resume", "Resume", ("Ctrl+R",), "align", "Go on where it stood",
+            lambda s: s.job in ("failed", "cancelled")),
+    Command("align.training", "Training", ("T",), "align", "Curves, and how many codes are in use", checkable=True),
+    Command("align.figures", "Figures", ("F",), "align", "How well it went, measured on held-out takes",
+            checkable=True),
+    Command("align.clips", "Clips", ("N",), "align", "People's clips beside the nearest robot takes", checkable=True),
+    Command("align.map", "Map", ("M",), "align", "The latents of people and robots on a plane", checkable=True),
+    Command("align.previous", "Clip before", ("Left",), "align", "The clip of a person before", lambda s: s.clips),
+    Command("align.next", "Next clip", ("Right",), "align", "The next clip of a person", lambda s: s.clips),
+    Command("align.colour", "By person", ("P",), "align", "Colour the map by whose pictures they are; or by direction",
+            lambda s: s.report, checkable=True),
+    Command("align.explain", "Measure", ("Ctrl+E",), "align", "Measure the chosen alignment on held-out takes again",
+            lambda s: s.model_chosen),
+    Command("align.copy", "Copy", ("Ctrl+C",), "align", "Put the figures into the clipboard", lambda s: s.report),
+    Command("align.open", "Open report", ("Ctrl+O",), "align", "The whole report in the browser",
+            lambda s: s.report),
     Command("finetune.start", "Start training", ("Ctrl+Return",), "finetune", "Start the chosen stage",
             lambda s: s.jobs_ready, role="primary"),
     Command("finetune.cancel", "Cancel", ("Ctrl+.",), "finetune", "Stop the chosen job; it can be resumed",
@@ -311,11 +335,12 @@ COMMANDS: tuple[Command, ...] = (
 MENUS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("&Station", ("app.retry", "drive.stop", "drive.clear", "-",
                   *(c.id for c in COMMANDS if c.page == "station"), "-", "app.quit")),
-    ("&View", ("page.record", "page.library", "page.finetune", "page.drive", "page.station", "-",
+    ("&View", ("page.record", "page.library", "page.align", "page.finetune", "page.drive", "page.station", "-",
                "view.system", "view.light", "view.dark", "view.next_theme", "-", "app.mute")),
     ("&View>&Language", ("view.language_system", "-", "view.language_en", "view.language_zh_CN")),
     ("&Record", tuple(c.id for c in COMMANDS if c.page == "record")),
     ("&Library", tuple(c.id for c in COMMANDS if c.page == "library")),
+    ("&Align", tuple(c.id for c in COMMANDS if c.page == "align")),
     ("&Fine-tune", tuple(c.id for c in COMMANDS if c.page == "finetune")),
     ("&Drive", tuple(c.id for c in COMMANDS if c.page == "drive" and c.id != "drive.clear")),
     ("&Help", ("app.notices", "app.notices_copy", "-", "app.about", "app.about_copy")),

@@ -8,6 +8,7 @@ TITLES = {
     "": "Everywhere",
     "record": "Record (Ctrl+1)",
     "library": "Library (Ctrl+2)",
+    "align": "Align (Ctrl+3)",
     "finetune": "Fine-tune (Ctrl+4)",
     "drive": "Drive (Ctrl+5)",
     "station": "Station (Ctrl+7)",

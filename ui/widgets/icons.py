@@ -9,7 +9,7 @@ _SIZE = 64
 
 
 def icon(name: str, colour: str, active: str) -> QIcon:
-    """The icon ``record | library | finetune | drive | station`` in a normal and a checked colour."""
+    """The icon ``record | library | align | finetune | drive | station`` in a normal and a checked colour."""
     made = QIcon()
     for state, ink in ((QIcon.State.Off, colour), (QIcon.State.On, active)):
         picture = QPixmap(_SIZE, _SIZE)
@@ -38,6 +38,18 @@ def _library(painter: QPainter, ink: QColor) -> None:
     play.lineTo(27, 40)
     play.closeSubpath()
     painter.fillPath(play, ink)
+
+
+def _align(painter: QPainter, ink: QColor) -> None:
+    """Two streams that become one."""
+    for y in (14, 50):
+        way = QPainterPath(QPointF(8, y))
+        way.cubicTo(26, y, 26, 32, 42, 32)
+        painter.drawPath(way)
+    painter.drawLine(QPointF(42, 32), QPointF(57, 32))
+    painter.setBrush(ink)
+    for y in (14, 50):
+        painter.drawEllipse(QPointF(9, y), 3.5, 3.5)
 
 
 def _finetune(painter: QPainter, _ink: QColor) -> None:
@@ -70,4 +82,11 @@ def _station(painter: QPainter, ink: QColor) -> None:
     painter.drawEllipse(QPointF(28, 19.5), 3.0, 3.0)
 
 
-_DRAW = {"record": _record, "library": _library, "finetune": _finetune, "drive": _drive, "station": _station}
+_DRAW = {
+    "record": _record,
+    "library": _library,
+    "align": _align,
+    "finetune": _finetune,
+    "drive": _drive,
+    "station": _station,
+}

@@ -18,7 +18,10 @@ from typing import Any
 
 import psutil
 
+from models.recipes import ActVaeRecipe
 from models.recipes import preset as preset_recipe
+from models.registry import read_record
+from models.stages import RunSpec
 from storage.layout import Home
 from workbench.core.errors import NotFoundError, StateError, WorkbenchError
 from workbench.core.files import new_id, read_json, write_json
@@ -254,6 +257,18 @@ class Aligning:
         plan = replace(plan, state=str(JobState.FAILED), message=message)
         plan.write(folder)
         return plan
+
+
+def book_size(home: Path, run_id: str) -> int:
+    """How many codes the book of a run has; 1 where it cannot be told. Reads small files."""
+    root = Home.open(home)
+    try:
+        spec = RunSpec.read(root.runs / run_id)
+        if isinstance(spec.recipe, ActVaeRecipe):
+            return spec.recipe.codes
+        return int(read_record(root, spec.bases["act_vae"]).recipe["codes"])
+    except (WorkbenchError, KeyError, TypeError, ValueError):
+        return 1
 
 
 def _go_on(align_id: str) -> str:

@@ -188,7 +188,7 @@ def _latents(found: Mapping[str, Any]) -> Group:
         "told by the action latents and not by the irrelevant ones.",
         tuple(
             _figure(f"probe_{name}_r2", text, probes[name], r2, PLAIN, n, baseline=luck,
-                    against="a probe of wrong rows", high_is_good=name != "irrelevant")
+                    against="a probe of wrong rows", high_is_good=None if name == "irrelevant" else True)
             for name, text in words.items()
         ),
     )  # fmt: skip

@@ -10,16 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from storage.layout import Home
 from workbench.core.errors import WorkbenchError
 from workbench.core.files import read_json, write_json
+from workbench.core.types import Image
 from workbench.services.alignment_figures import COUNT, PLAIN, SHARE, Figure, Group, groups
 from workbench.services.alignment_pictures import DIRECTIONS, Exhibits
 from workbench.services.blocks import Block, Section
-from workbench.services.figures import film_strip, line_chart, scatter
+from workbench.services.figures import film_strip, heat_pixels, line_chart, scatter
 from workbench.services.jobs import Jobs
 from workbench.services.library import Library
 from workbench.services.machine import child_environment, machine, versions
+from workbench.services.report_arrays import own_item_matrix
 
 FIGURES, REPORT = "alignment.json", "report.json"
 EXPLAINER = "models.explain"
@@ -103,6 +107,18 @@ def read_report(home: Path, run_id: str) -> AlignmentReport:
         raise WorkbenchError(f"the report of run {run_id} is damaged ({error})", "Make it again") from error
 
 
+def matrix_of(home: Path, run_id: str) -> Image | None:
+    """Pictures against actions, a square piece of the similarities with everybody's own on the diagonal; None if the
+    training left none."""
+    path = Home.open(home).runs / run_id / "report.npz"
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        if not {"retrieval", "tokens_true"} <= set(file.files):
+            return None
+        return heat_pixels(own_item_matrix(file["retrieval"], file["tokens_true"]), size=452)
+
+
 def alignment_json(home: Path, run_id: str) -> dict[str, Any]:
     """The figures of a run's report as scripts read them: value, interval, n and what to compare with, by name."""
     return {"figures": {f.name: f.to_json() for group in read_report(home, run_id).groups for f in group.figures}}
@@ -159,8 +175,12 @@ def shown(value: float | None, unit: str) -> str:
         return "not measured"
     if unit == SHARE:
         return f"{100 * value:.1f} %"
-    digits = f"{value:.0f}" if unit == COUNT else f"{value:.3g}"
+    digits = f"{value:.0f}" if unit == COUNT else _digits(value)
     return f"{digits}{_UNITS.get(unit, f' {unit}')}"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.3g}" if abs(value) >= 1 else f"{value:.2f}"
 
 
 def shown_interval(figure: Figure) -> str:
@@ -170,7 +190,7 @@ def shown_interval(figure: Figure) -> str:
     low, high = figure.interval
     if figure.unit == SHARE:
         return f"{100 * low:.1f} to {100 * high:.1f} %"
-    return f"{low:.3g} to {high:.3g}{_UNITS.get(figure.unit, f' {figure.unit}')}"
+    return f"{_digits(low)} to {_digits(high)}{_UNITS.get(figure.unit, f' {figure.unit}')}"
 
 
 def alignment_sections(home: Path, run_id: str) -> tuple[Section, ...]:

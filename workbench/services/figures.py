@@ -85,7 +85,12 @@ def scatter(groups: Mapping[str, NDArray[Any]], *, width: int = 520, height: int
 
 
 def heat_map(matrix: NDArray[np.float64], *, size: int = 260) -> str:
-    """A square matrix as a ``data:`` PNG address, dark = high, one cell per entry.
+    """``heat_pixels`` as a ``data:`` PNG address."""
+    return "data:image/png;base64," + base64.b64encode(imagecodecs.png_encode(heat_pixels(matrix, size=size))).decode()
+
+
+def heat_pixels(matrix: NDArray[np.float64], *, size: int = 260) -> Image:
+    """A square matrix as a picture of about ``size`` pixels, dark = high, one cell per entry.
 
     Only the upper half of the entries gets colour, so that what stands out is seen.
     """
@@ -94,8 +99,7 @@ def heat_map(matrix: NDArray[np.float64], *, size: int = 260) -> str:
     ends = np.array([[248, 250, 252], [30, 64, 175]], dtype=np.float64)
     picture = ends[0] + unit[..., None] * (ends[1] - ends[0])
     scale = max(1, size // max(matrix.shape))
-    picture = picture.round().astype(np.uint8).repeat(scale, axis=0).repeat(scale, axis=1)
-    return "data:image/png;base64," + base64.b64encode(imagecodecs.png_encode(np.ascontiguousarray(picture))).decode()
+    return np.ascontiguousarray(picture.round().astype(np.uint8).repeat(scale, axis=0).repeat(scale, axis=1))
 
 
 def interval_bar(rate: float, low: float, high: float, *, colour: str = PALETTE[0], width: int = 220) -> str:
