@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models import judge
+from models import judge, vd_vae
 from models.act_vae import measured_on
 from models.data import Batch, Windows
 from models.vd_net import Glance
-from models.vd_vae import VdVaeModel, present_cameras, seen_cameras
+from models.vd_vae import VdVaeModel
 
 Sums = dict[str, list[float]]
 
@@ -24,8 +24,7 @@ Sums = dict[str, list[float]]
 @torch.no_grad()
 def look(model: VdVaeModel, batch: Batch) -> Glance:
     """What the model reads off a batch's pictures, under the rule of which cameras and numbers may be looked at."""
-    seen_BC = seen_cameras(batch.is_human_B, present_cameras(batch))
-    return model.net.glance(batch.features_BCKF, batch.future_BCKF, seen_BC, shaped_B=~batch.is_human_B)
+    return vd_vae.look(model.net, model.recipe, batch)
 
 
 def by_take(names_B: Sequence[str], values_BK: NDArray[np.float64]) -> Sums:

@@ -59,7 +59,7 @@ def measure_alignment(home: Home, model_id: str, clips: Sequence[str], gallery: 
     """
     model = load_vd_vae(home, model_id)
     ids = [episode_id for episode_id, _ in read_record(home, model_id).data]
-    takes = load_takes(home, ids, model.encoder, model.cameras, model.recipe.step_s)
+    takes = load_takes(home, ids, model.encoder, model.cameras, model.recipe.step_s, with_tips=model.recipe.tips)
     windows = Windows(
         takes,
         model.recipe.horizon,

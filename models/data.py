@@ -1,8 +1,8 @@
 """Windows over takes: what is seen at t and t+H, what was done in between, in batches of tensors.
 
 Letters: B rows of a batch, W all windows, R all grid rows, C cameras, K tokens per picture, F numbers per token,
-S = 10 state numbers, H action steps, A = 7 action numbers (normalised, chunk-relative), E instruction embedding,
-G = 3 keyframe numbers (m), N action tokens.
+S = 10 state numbers, H action steps, P = H + 1 rows of a window, A = 7 action numbers (normalised, chunk-relative),
+E instruction embedding, G = 3 keyframe numbers (m), N action tokens.
 """
 # ruff: noqa: N815  (axis letters belong to the names)
 
@@ -21,6 +21,7 @@ from models import normalize, text
 from models.normalize import ActionScaler
 from models.split import held_out_ids
 from models.takes import STATION, Take, Takes, fit_encoder, load_takes
+from models.tips import TIP_NUMBERS
 from workbench.core.errors import WorkbenchError
 
 __all__ = ["STATION", "Batch", "Rows", "Take", "Takes", "Windows", "fit_encoder", "load_takes"]
@@ -40,6 +41,7 @@ class Batch:
         text_BE, instruction_B: the instruction's embedding and its index in ``Windows.instructions``.
         keyframe_BG: where the gripper will be when it next closes or opens, relative to now (m); NaN = never.
         is_human_B: rows of human clips.
+        tips_BP5: where what reaches into the picture acts at t .. t + H, see ``tips``; zeros where that is not known.
         take_B, row_B: index of the take in ``Windows.takes`` and of the row on its grid.
         tokens_BN, token_weight_B: action tokens (-1 = none) and how far they are trusted, 0..1.
     """
@@ -54,6 +56,7 @@ class Batch:
     instruction_B: Tensor
     keyframe_BG: Tensor
     is_human_B: Tensor
+    tips_BP5: Tensor
     take_B: Tensor
     row_B: Tensor
     tokens_BN: Tensor
@@ -152,6 +155,7 @@ class Windows:
         if not len(self.take_W):
             raise WorkbenchError("no take has a window to learn from", _MORE)
         self._features_RCKF = self._gather_features() if pictures else torch.zeros(sum(map(len, self.takes)), 0, 0, 0)
+        self._tips_R5 = _gather_tips(self.takes)
         self._text_IE = torch.from_numpy(np.stack([embed(name) for name in self.instructions]))
         if scalers is not None:  # a robot the Act-VAE never saw has no scale; its actions cannot be used
             known = torch.tensor([take.source in scalers for take in self.takes], dtype=torch.bool)
@@ -184,11 +188,17 @@ class Windows:
             instruction,
             self._keyframe_WG[index_W],
             self.is_human_W[index_W],
+            self._tips_R5[self._between(index_W)],
             self.take_W[index_W],
             self.row_W[index_W],
             self._tokens_WN[index_W],
             self._token_weight_W[index_W],
         )
+
+    def _between(self, index_W: Tensor) -> Tensor:
+        """(B, P) grid rows at t .. t + H; past a take's end its last one."""
+        rows = self._first_R[index_W][:, None] + torch.arange(self.horizon + 1)
+        return torch.minimum(rows, self._future_R[index_W][:, None])
 
     def set_tokens(self, tokens_WN: Tensor, weight_W: Tensor) -> None:
         """Give every window its action tokens (-1 = none) and their weights."""
@@ -278,6 +288,11 @@ class Windows:
             index = self.windows_of(source, torch.arange(len(self.take_W)))
             if source in self.scalers:
                 self.actions_WHA[index] = torch.from_numpy(self.scalers[source].normalise(physical_WH7[index.numpy()]))
+
+
+def _gather_tips(takes: Sequence[Take]) -> Tensor:
+    blocks = [np.zeros((len(t), TIP_NUMBERS), np.float32) if t.tips_T5 is None else t.tips_T5 for t in takes]
+    return torch.from_numpy(np.concatenate(blocks))
 
 
 def keyframes(take: Take) -> NDArray[np.float32]:

@@ -47,7 +47,10 @@ class PolicyData:
                 "Use the same horizon_s and step_s",
             )
         self.recipe, self.codec = recipe, codec
-        self.takes: Takes = load_takes(home, (*spec.episodes, *spec.replay), encoder, recipe.cameras, recipe.step_s)
+        labelled = bool(spec.bases.get("vd_vae")) and recipe.human_share > 0
+        self.takes: Takes = load_takes(
+            home, (*spec.episodes, *spec.replay), encoder, recipe.cameras, recipe.step_s, with_tips=labelled
+        )
         seen = {name for take in self.takes if not take.is_human for name in take.features}
         self.cameras = cameras or tuple(name for name in recipe.cameras if name in seen)
         if not self.cameras:

@@ -132,6 +132,10 @@ class VdVaeRecipe(Recipe):
             less than how it moves.
         shape_dropout: share of robot rows of which, as of human rows always, only the places of clusters are shown and
             not their size: an arm that reaches into the picture grows where a hand from the other side shrinks.
+        tips: use the path of the tip of what reaches into the first camera's picture, where depth tells it (``tips``).
+        cluster_dropout: share of robot rows with such a path of which, as of human rows with one always, the clusters
+            are hidden: how an arm and a hand look differs, how their tips move does not.
+        tip_noise_m: added to every place of a path in training.
         camera_dropout: share of robot rows whose cameras beyond the first are hidden (always hidden for human rows).
         control: variant trained beside the model and measured the same way: "" or a name in ``VARIANTS``.
     """
@@ -160,6 +164,9 @@ class VdVaeRecipe(Recipe):
     feature_noise: float = 0.02
     cluster_shuffle: float = 0.7
     shape_dropout: float = 0.5
+    tips: bool = True
+    cluster_dropout: float = 0.5
+    tip_noise_m: float = 0.01
     camera_dropout: float = 0.5
     control: str = ""
 

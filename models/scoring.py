@@ -76,7 +76,7 @@ def read_clips(home: Home, model: VdVaeModel, episode_ids: Sequence[str]) -> Cli
     with_truth = [episode_id for episode_id in episode_ids if has_truth(home, episode_id)]
     if not with_truth:
         raise WorkbenchError("none of these takes has a true motion", "Only simulated human clips have one")
-    takes = load_takes(home, with_truth, model.encoder, model.cameras, model.recipe.step_s)
+    takes = load_takes(home, with_truth, model.encoder, model.cameras, model.recipe.step_s, with_tips=model.recipe.tips)
     clips = [take for take in takes if take.kind is EpisodeKind.HUMAN]
     windows = Windows(clips, model.recipe.horizon, scalers=model.act.scalers, cameras=model.cameras, held_out=0.0)
     tokens_WN, confidence_W = glance_all(model, windows)
@@ -88,10 +88,19 @@ def read_clips(home: Home, model: VdVaeModel, episode_ids: Sequence[str]) -> Cli
 def _true_chunks(home: Home, take: Take, windows: Windows, number: int) -> NDArray[np.float64]:
     """(w, H, 7) true changes from every window's row to the rows after it, in the order of the windows."""
     times, poses = read_truth(home, take.episode_id)
+    poses = np.concatenate([poses[:, :7], _commanded(poses[:, 7:])], axis=1)
     on_grid, _ = interpolate_poses(times, poses, take.t_ns, longest_s=1e9)
     rows = windows.row_W[windows.take_W == number].numpy()
     steps = np.minimum(rows[:, None] + 1 + np.arange(windows.horizon), len(take) - 1)
     return normalize.chunk_actions(on_grid[rows], on_grid[steps])
+
+
+def _commanded(opening_T1: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a gripper would have been told: 0 where the hand is nearer to its narrowest, 1 where to its widest.
+
+    A robot's label is the command, fully open or closed; fingers round a cube stay half open.
+    """
+    return np.asarray(opening_T1 > (opening_T1.min() + opening_T1.max()) / 2, dtype=np.float64)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

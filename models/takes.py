@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models import normalize
+from models import normalize, tips
 from models.encoders import ENCODERS, Encoder
 from models.recipes import Recipe
+from models.telling import tell
 from storage.derived import derived, derived_path
 from storage.episode import Episode, Manifest
 from storage.layout import Home
@@ -47,6 +48,8 @@ class Take:
         t_ns: (T,) host times.
         source: whose numbers these are: "station" or the name of an imported robot; each has its own scale.
         arm: "", "left" or "right".
+        tips_T5: where what reaches into the first camera's pictures acts, see ``tips``; None if that was not asked for
+            or cannot be told: no depth pictures, no intrinsics, two arms.
     """
 
     episode_id: str
@@ -63,6 +66,7 @@ class Take:
     source: str
     arm: str
     content_hash: str
+    tips_T5: NDArray[np.float32] | None = None
 
     @property
     def is_human(self) -> bool:
@@ -85,17 +89,27 @@ class Takes(list[Take]):
 
 
 def load_takes(
-    home: Home, episode_ids: Sequence[str], encoder: Encoder | None, cameras: Sequence[str], step_s: float
+    home: Home,
+    episode_ids: Sequence[str],
+    encoder: Encoder | None,
+    cameras: Sequence[str],
+    step_s: float,
+    *,
+    with_tips: bool = False,
 ) -> Takes:
     """Every usable take among ``episode_ids``; without an encoder no pictures are read and human clips are left out.
 
-    Two-armed takes become two entries. Features are cached below the data root by encoder and content hash.
+    Two-armed takes become two entries. Features are cached below the data root by encoder and content hash. With
+    ``with_tips`` depth pictures are read as well, for ``Take.tips_T5``.
     """
     takes = Takes()
-    for episode_id in episode_ids:
+    for done, episode_id in enumerate(episode_ids):
+        tell(done, len(episode_ids))
         try:
             with Episode.open(home, episode_id) as episode:
                 found, reasons = _read(home, episode, encoder, cameras, step_s)
+                if with_tips and len(found) == 1:
+                    found = [replace(found[0], tips_T5=_tips(home, episode, cameras[0], found[0].t_ns, step_s))]
         except WorkbenchError:
             found, reasons = [], ["unreadable takes"]
         takes.extend(found)
@@ -242,6 +256,21 @@ def _features(
         encode = partial(_encode, episode, stream, index, encoder)
         features[camera] = np.array(derived(path, encode, (len(grid), *encoder.shape)))
     return features, usable
+
+
+def _tips(home: Home, episode: Episode, camera: str, grid: Times, step_s: float) -> NDArray[np.float32] | None:
+    """See ``Take.tips_T5``; a row without a fresh depth picture sees nothing."""
+    stream, manifest = f"observation.depth.{camera}", episode.manifest
+    pinhole = tips.Pinhole.of(manifest.devices.get(camera, {}).get("intrinsics"))
+    if pinhole is None or manifest.counts.get(stream, 0) < 2:
+        return None
+    index, fresh = fresh_items(episode.times(stream)[1], grid, manifest.streams[stream].rate_hz, step_s)
+    path = derived_path(home, f"tips/{tips.VERSION}", manifest, f"{camera}-{round(step_s * 1e6)}-{grid[0]}")
+
+    def read() -> NDArray[np.float32]:
+        return tips.read_tips(np.stack([episode.read(stream, int(at)) for at in index]), pinhole)
+
+    return np.where(fresh[:, None], derived(path, read, (len(grid), tips.TIP_NUMBERS)), np.float32(0.0))
 
 
 def _encode(episode: Episode, stream: str, index: NDArray[np.int64], encoder: Encoder) -> NDArray[np.float32]:

@@ -3,8 +3,9 @@
 An inverse-dynamics encoder asks the picture tokens of t and t + H with action and irrelevant queries; action latents
 are quantised by the frozen action book, irrelevant ones by a small own book; a forward decoder predicts the features at
 t + H from those at t and all codes. Symmetric sigmoid contrast (Zhai et al. 2023) ties robot rows to their true codes.
-Letters: B rows, C cameras, K clusters, F numbers, L = C*K tokens, N action and M irrelevant codes, D numbers per code,
-W width.
+The path of the tip of what reaches into the picture (``tips``), where depth tells it, is one more picture token.
+Letters: B rows, C cameras, K clusters, F numbers, L = C*K + 1 tokens, N action and M irrelevant codes, D numbers per
+code, W width, P rows of a window, 5 numbers of a tip.
 """
 # ruff: noqa: N815  (axis letters belong to the names)
 
@@ -18,10 +19,12 @@ from torch.nn import functional
 
 from models.act_vae import ActVae, Codebook, Residual, tower
 from models.recipes import VdVaeRecipe
+from models.tips import APART, PLACE, SEEN
 
 PLACES = slice(1, 3)  # the numbers of a cluster that say where it is, by the encoders' convention
 _HEADS = 4
 _LARGEST_CHANGE = 4.0
+_LARGEST_WAY = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,39 @@ class AskBlock(nn.Module):
         return out
 
 
+class Path(nn.Module):
+    """The path of a tip over a window as one token: where it starts, the way from there, what is seen and apart."""
+
+    mean_3: Tensor
+    spread_3: Tensor
+    change_3: Tensor
+
+    def __init__(self, horizon: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean_3", torch.zeros(3))
+        self.register_buffer("spread_3", torch.ones(3))
+        self.register_buffer("change_3", torch.ones(3))
+        self.enter = tower(3 + 3 * horizon + 2 * (horizon + 1), 2 * width, width, 1)
+
+    def fit(self, tips_BP5: Tensor) -> None:
+        """Take the scale of places and of how far tips move in a window from the sample rows that show them."""
+        seen = tips_BP5[whole_path(tips_BP5)]
+        if len(seen) > 1:
+            start = seen[:, 0, PLACE]
+            self.mean_3.copy_(start.mean(0))
+            self.spread_3.copy_(start.std(0).clamp_min(1e-3))
+            self.change_3.copy_((seen[:, -1, PLACE] - start).std(0).clamp_min(1e-3))
+
+    def forward(self, tips_BP5: Tensor) -> Tensor:
+        """(B, W)."""
+        seen, place = tips_BP5[..., SEEN], tips_BP5[..., PLACE]
+        start = (place[:, 0] - self.mean_3) / self.spread_3
+        way = (place[:, 1:] - place[:, :1]) / self.change_3 * seen[:, 1:, None]
+        numbers = [start, way.clamp(-_LARGEST_WAY, _LARGEST_WAY).flatten(1), seen, tips_BP5[..., APART]]
+        out: Tensor = self.enter(torch.cat(numbers, dim=1))
+        return out
+
+
 class VdVae(nn.Module):
     """Inverse-dynamics encoder, books and forward decoder. The action book is a copy that never changes."""
 
@@ -83,6 +119,7 @@ class VdVae(nn.Module):
         self.camera = nn.Parameter(torch.randn(cameras, 1, width) * 0.3)
         self.identity = nn.Parameter(torch.randn(1, clusters, width) * 0.3)
         self.token = Residual(width)
+        self.path = Path(act.horizon, width) if recipe.tips else None
         queries = act.tokens + recipe.irrelevant_tokens
         self.queries = nn.Parameter(torch.randn(queries, width) * 0.3)
         self.ask = nn.ModuleList(AskBlock(width) for _ in range(recipe.layers))
@@ -122,11 +159,19 @@ class VdVae(nn.Module):
         future_BCKF: Tensor,
         seen_BC: Tensor,
         shaped_B: Tensor | None = None,
+        tips_BP5: Tensor | None = None,
+        bare_B: Tensor | None = None,
     ) -> Glance:
         """Encode pairs. Cameras with ``seen_BC`` False are ignored; of rows with ``shaped_B`` False only the places of
-        clusters are looked at."""
+        clusters are looked at, and of rows with ``bare_B`` True nothing but the path of the tip, if there is one."""
         tokens = self._tokens(features_BCKF, future_BCKF, shaped_B)
         seen_BL = seen_BC.repeat_interleave(self.shape[1], dim=1)
+        if self.path is not None and tips_BP5 is not None:
+            path_B = whole_path(tips_BP5)
+            if bare_B is not None:
+                seen_BL = seen_BL & ~(bare_B & path_B)[:, None]
+            tokens = torch.cat([tokens, self.path(tips_BP5)[:, None]], dim=1)
+            seen_BL = torch.cat([seen_BL, path_B[:, None]], dim=1)
         query = self.queries.expand(len(tokens), -1, -1)
         for block in self.ask:
             query = block(query, tokens, seen_BL)
@@ -172,6 +217,11 @@ class VdVae(nn.Module):
         tokens = self.enter(torch.cat(parts, dim=-1)) + self.camera + self.identity
         out: Tensor = self.token(tokens.flatten(1, 2))
         return out
+
+
+def whole_path(tips_BP5: Tensor) -> Tensor:
+    """(B,) rows whose tip is seen at both ends of the window."""
+    return (tips_BP5[:, 0, SEEN] > 0) & (tips_BP5[:, -1, SEEN] > 0)
 
 
 def contrast(net: VdVae, visual_BV: Tensor, action_BV: Tensor, clash_BB: Tensor) -> Tensor:

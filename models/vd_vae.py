@@ -24,6 +24,7 @@ from models.recipes import VdVaeRecipe, recipe_from_json
 from models.registry import read_record
 from models.stages import RunSpec
 from models.takes import load_takes
+from models.tips import PLACE
 from models.train import Result
 from models.vd_net import Glance, VdVae, clashes, contrast, shuffle_clusters
 from storage.layout import Home
@@ -57,7 +58,7 @@ class _Arm:
 def load_vd_vae(home: Home, model_id: str) -> VdVaeModel:
     """A trained VD-VAE with its Act-VAE, frozen and in evaluation mode."""
     tensors, meta = bundle.load_model(home, model_id, "vd_vae")
-    recipe = recipe_from_json(meta["recipe"])
+    recipe = recipe_from_json({"tips": False, **meta["recipe"]})  # models from before paths of tips have none
     if not isinstance(recipe, VdVaeRecipe):
         raise WorkbenchError(f"the model {model_id} holds no VD-VAE", "Choose another model")
     act = load_act_vae(home, read_record(home, model_id).bases["act_vae"])
@@ -83,6 +84,21 @@ def present_cameras(batch: Batch) -> Tensor:
     return (batch.features_BCKF != 0).flatten(2).any(-1)
 
 
+def tips_of(recipe: VdVaeRecipe, batch: Batch) -> Tensor | None:
+    """What the recipe lets the network see of ``Batch.tips_BP5``."""
+    return batch.tips_BP5 if recipe.tips else None
+
+
+def look(net: VdVae, recipe: VdVaeRecipe, batch: Batch) -> Glance:
+    """Read a batch with the network's own cameras as it is read wherever it is measured or labelled.
+
+    Of people's clips only the first camera is looked at, and only the tip's path where there is one.
+    """
+    human = batch.is_human_B
+    seen = seen_cameras(human, present_cameras(batch))
+    return net.glance(batch.features_BCKF, batch.future_BCKF, seen, ~human, tips_of(recipe, batch), human)
+
+
 @torch.no_grad()
 def glance_all(model: VdVaeModel, windows: Windows) -> tuple[Tensor, Tensor]:
     """Tokens (W, N) and confidence (W,) of every window. WorkbenchError if the windows do not fit the model."""
@@ -102,8 +118,8 @@ def glance_all(model: VdVaeModel, windows: Windows) -> tuple[Tensor, Tensor]:
         if now.shape[1:] != model.net.shape:
             raise WorkbenchError("these windows come from another picture encoder", "Use the alignment's own encoder")
         present = present_cameras(batch)[:, order]
-        seen, shaped = seen_cameras(batch.is_human_B, present), ~batch.is_human_B
-        glance = model.net.glance(now, then, seen, shaped_B=shaped)
+        human = batch.is_human_B
+        glance = model.net.glance(now, then, seen_cameras(human, present), ~human, tips_of(model.recipe, batch), human)
         found.append((glance.tokens_BN, model.net.confidence(glance)))
     return torch.cat([tokens for tokens, _ in found]), torch.cat([confidence for _, confidence in found])
 
@@ -124,7 +140,7 @@ class VdVaeStage:
                 "the Act-VAE has another time grid than the recipe", "Use the same horizon_s and step_s"
             )
         self.encoder = bundle.encoder_for(spec, home)
-        self.takes = load_takes(home, spec.episodes, self.encoder, recipe.cameras, recipe.step_s)
+        self.takes = load_takes(home, spec.episodes, self.encoder, recipe.cameras, recipe.step_s, with_tips=recipe.tips)
         self.windows = Windows(
             self.takes, recipe.horizon, scalers=self.act.scalers, cameras=recipe.cameras, held_out=recipe.held_out
         )
@@ -203,6 +219,8 @@ class VdVaeStage:
         net = VdVae(recipe, self.act.net, len(self.windows.cameras), *self.encoder.shape)
         sample = self.windows.train.all("both" if recipe.human_share > 0 else "robot", _PROBE)
         net.fit(sample.features_BCKF, sample.future_BCKF)
+        if net.path is not None:
+            net.path.fit(sample.tips_BP5)
         return _Arm(net, recipe)
 
     def _frozen_copy(self) -> VdVae:
@@ -220,7 +238,9 @@ class VdVaeStage:
         used = robot if recipe.human_share <= 0 else torch.ones_like(robot)
         now, then = self._augment(batch, net, recipe, generator)
         hide = torch.rand(len(batch), generator=generator) < recipe.shape_dropout
-        glance = net.glance(now, then, seen_BC, ~(batch.is_human_B | hide))
+        bare = batch.is_human_B | (torch.rand(len(batch), generator=generator) < recipe.cluster_dropout)
+        tips = self._shaken(batch, recipe, generator)
+        glance = net.glance(now, then, seen_BC, ~(batch.is_human_B | hide), tips, bare)
         net.irrelevant_book.start(glance.irrelevant_BMD.detach(), generator)
         arm.glance = glance
         change = net.change(now, then)
@@ -267,7 +287,8 @@ class VdVaeStage:
         with torch.no_grad():
             shaped = torch.zeros(int(human.sum()), dtype=torch.bool)
             pair = batch.features_BCKF[human], batch.future_BCKF[human]
-            slow = self.shadow.glance(*pair, seen_BC[human], shaped_B=shaped)
+            tips = tips_of(self.recipe, batch.where(human))
+            slow = self.shadow.glance(*pair, seen_BC[human], shaped, tips, ~shaped)
         equal = (slow.tokens_BN[:, None] == slow.tokens_BN[None]).all(-1)
         tied = contrast(net, net.item(glance.code_BND[human]), net.item(slow.code_BND), equal)
         return self.recipe.contrast_weight * tied
@@ -284,11 +305,20 @@ class VdVaeStage:
             then = then + scale * torch.randn(then.shape, generator=generator)
         return now, then
 
+    def _shaken(self, batch: Batch, recipe: VdVaeRecipe, generator: Generator) -> Tensor | None:
+        """Paths of tips with noise on every place: for a hand the far end is less sharp than for a gripper."""
+        tips = tips_of(recipe, batch)
+        if tips is None or recipe.tip_noise_m <= 0:
+            return tips
+        shaken = tips.clone()
+        shaken[..., PLACE] += recipe.tip_noise_m * torch.randn(shaken[..., PLACE].shape, generator=generator)
+        return shaken
+
     def _measure(self, arm: _Arm) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Figures of one network on held-out robot windows (and how it labels human ones)."""
         rows, held_out = measured_on(self.windows, "robot")
         gallery = rows.all("robot", _GALLERY)
-        glance, seen = self._look(arm.net, gallery)
+        glance, seen = look(arm.net, arm.recipe, gallery), seen_cameras(gallery.is_human_B, present_cameras(gallery))
         codes, tokens = self.act.net.encode(gallery.actions_BHA)
         visual = glance.code_BND if arm.recipe.contrast_on == "quantised" else glance.latent_BND
         metrics, matrix = judge.retrieval(arm.net.item(visual), arm.net.item(codes), tokens)
@@ -296,20 +326,16 @@ class VdVaeStage:
         majority = torch.mode(tokens, dim=0).values
         metrics["token_majority"] = float((tokens == majority).double().mean())
         metrics |= self._decoded(glance, gallery)
-        metrics |= self._probes(arm.net, gallery, glance)
+        metrics |= self._probes(arm, gallery, glance)
         metrics["forward_error"] = self._forward_error(arm.net, gallery, glance, seen)
         human, _ = measured_on(self.windows, "human")
         if human.count("human"):
-            clips = self._look(arm.net, human.all("human", 1024))[0]
+            clips = look(arm.net, arm.recipe, human.all("human", 1024))
             metrics["human_labels"] = {
                 **code_use(clips.tokens_BN, len(arm.net.book.codes_KD)),
                 "confidence": float(arm.net.confidence(clips).mean()),
             }
         return metrics, {"retrieval": matrix, "tokens_true": tokens.numpy(), "tokens_seen": glance.tokens_BN.numpy()}
-
-    def _look(self, net: VdVae, batch: Batch) -> tuple[Glance, Tensor]:
-        seen = seen_cameras(batch.is_human_B, present_cameras(batch))
-        return net.glance(batch.features_BCKF, batch.future_BCKF, seen, shaped_B=~batch.is_human_B), seen
 
     def _decoded(self, glance: Glance, batch: Batch) -> dict[str, Any]:
         """The chunk that the visual tokens decode to, against the true one and the mean one."""
@@ -324,10 +350,10 @@ class VdVaeStage:
             "mean_chunk_rmse_mm": mean["rmse_mm"],
         }
 
-    def _probes(self, net: VdVae, held: Batch, seen: Glance) -> dict[str, float]:
+    def _probes(self, arm: _Arm, held: Batch, seen: Glance) -> dict[str, float]:
         """Linear probes of the final displacement from action and irrelevant latents (fitted on training rows)."""
         train = self.windows.train.all("robot", _PROBE)
-        fitted = self._look(net, train)[0]
+        fitted = look(arm.net, arm.recipe, train)
         target = train.actions_BHA[:, -1, :3], held.actions_BHA[:, -1, :3]
         return {
             name: judge.probe_r2((mine.flatten(1), target[0]), (its.flatten(1), target[1]))

@@ -1,0 +1,120 @@
+"""Where whatever reaches into a picture acts: the end of an arm, a hand or a tool, read off depth pictures.
+
+An arm and a hand look unlike and come from different sides, and one picture cannot tell "higher" from "further away".
+Where their far end is in space is the same kind of number for both. What is nearer than the still scene reaches in; the
+tip is the part of it that lies farthest, in space, from where it crosses the picture's border (extrema of depth
+pictures: Plagemann et al. 2010, here along straight lines). Whatever is held is part of the tip, for both alike.
+
+Letters: T pictures, h, w pixels, 5 = seen (0 or 1), x y z of the tip (m, depth camera's frame: right, down, forward),
+apart (size of what also moves in this take but does not hang together with the arm or hand, such as an object that is
+not held: 0 none, plus 1 per factor of ten of its area).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+TIP_NUMBERS = 5
+SEEN, PLACE, APART = 0, slice(1, 4), 4
+VERSION = 1
+_PIXELS = 20_000  # at most about this many of a picture are looked at
+_STILL_PICTURES = 40
+_STILL_SHARE = 0.15  # of a take's pictures in which the still scene must be free
+_NEARER_M, _NEARER_SHARE = 0.012, 0.01
+_LEAST_SHARE = 6e-4  # of the picture: less is noise
+_INSIDE_WEIGHT = 0.2  # of a region that does not touch the border, against its area
+_TIP_SHARE, _TIP_LEAST = 0.06, 12
+_APART_LEAST = 1e-4
+
+Depth = NDArray[np.uint16]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Pinhole:
+    """Focal lengths and middle of a depth picture, as shares of its width and height: free of the resolution."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    @classmethod
+    def of(cls, intrinsics: Mapping[str, Any] | None) -> Pinhole | None:
+        """From a take's stored intrinsics (of depth, else of colour), or None if they cannot be used."""
+        for name in ("depth", "color"):
+            stored = (intrinsics or {}).get(name)
+            try:
+                width, height = float(stored["width"]), float(stored["height"])
+                found = cls(stored["fx"] / width, stored["fy"] / height, stored["cx"] / width, stored["cy"] / height)
+            except (TypeError, KeyError, ValueError, ZeroDivisionError):
+                continue
+            if found.fx > 0 and found.fy > 0:
+                return found
+        return None
+
+    def rays(self, height: int, width: int) -> Floats:
+        """(h, w, 3) points one metre ahead, seen through the middles of the pixels."""
+        rows, columns = np.mgrid[:height, :width].astype(np.float32)
+        x = ((columns + 0.5) / width - self.cx) / self.fx
+        y = ((rows + 0.5) / height - self.cy) / self.fy
+        return np.stack([x, y, np.ones_like(x)], axis=-1)
+
+
+def read_tips(depth_Thw: Depth, pinhole: Pinhole) -> Floats:
+    """(T, 5) of one take's depth pictures (mm, 0 = no reading) by a camera that stands still; zeros where unseen."""
+    stride = max(1, round(float(np.sqrt(depth_Thw[0].size / _PIXELS))))
+    metres = depth_Thw[:, stride // 2 :: stride, stride // 2 :: stride].astype(np.float32) / 1000.0
+    still = _still_scene(metres)
+    rays = pinhole.rays(*still.shape)
+    return np.stack([_tip(picture, still, rays) for picture in metres])
+
+
+def _still_scene(metres_Thw: Floats) -> Floats:
+    """(h, w) distance of what lies behind everything that moves; 0 where nothing was ever measured."""
+    count = min(len(metres_Thw), _STILL_PICTURES)
+    chosen = np.sort(metres_Thw[np.linspace(0, len(metres_Thw) - 1, count).round().astype(int)], axis=0)
+    measured = (chosen > 0).sum(axis=0)
+    at = count - 1 - (_STILL_SHARE * np.maximum(measured - 1, 0)).astype(int)
+    return np.take_along_axis(chosen, at[None], axis=0)[0]
+
+
+def _tip(metres: Floats, still: Floats, rays: Floats) -> Floats:
+    found = np.zeros(TIP_NUMBERS, np.float32)
+    near = (metres > 0) & (metres < still - np.maximum(_NEARER_M, _NEARER_SHARE * still))
+    count, label, stats, _ = cv2.connectedComponentsWithStats(near.astype(np.uint8), connectivity=8)
+    if count < 2:
+        return found
+    area = stats[:, cv2.CC_STAT_AREA].astype(np.float64)
+    border = np.zeros(count, bool)
+    for edge in (label[0], label[-1], label[:, 0], label[:, -1]):
+        border[np.unique(edge)] = True
+    weight = np.where(border, area, _INSIDE_WEIGHT * area)
+    weight[0] = 0.0
+    own = int(np.argmax(weight))
+    apart = np.where(border, 0.0, area)
+    apart[own] = 0.0
+    found[APART] = np.log10(max(apart.max() / near.size, _APART_LEAST) / _APART_LEAST)
+    if area[own] >= _LEAST_SHARE * near.size:
+        found[SEEN], found[PLACE] = 1.0, _far_end(label == own, metres, rays)
+    return found
+
+
+def _far_end(region: NDArray[np.bool_], metres: Floats, rays: Floats) -> Floats:
+    """(3,) middle of the points of a region that are farthest from where it enters the picture."""
+    points = rays[region] * metres[region][:, None]
+    rows, columns = np.nonzero(region)
+    height, width = region.shape
+    inside = np.minimum(np.minimum(rows, height - 1 - rows), np.minimum(columns, width - 1 - columns))
+    root = points[inside == inside.min()].mean(axis=0)
+    distance = ((points - root) ** 2).sum(axis=1)
+    count = min(len(points), max(_TIP_LEAST, int(_TIP_SHARE * len(points))))
+    farthest = np.argpartition(-distance, count - 1)[:count]
+    middle: Floats = np.median(points[farthest], axis=0)
+    return middle
