@@ -179,7 +179,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("record.countdown", "Count down", ("Ctrl+U",), "record",
             "Takes begin three seconds after the key; remembered", checkable=True),
-    Command("record.practice", "Practice", ("Ctrl+Shift+R",), "record",
+    Command("record.practice", "Practice", ("Ctrl+E",), "record",
             "Everything as always, but nothing is kept", lambda s: s.recorder != "recording" and not s.counting,
             checkable=True),
     Command("record.next_task", "Next task", ("PgDown",), "record", "Choose the next task of the list",

@@ -289,8 +289,10 @@ class RecordPage(Page):
 
     def situation(self, base: Situation) -> Situation:
         """A task must be chosen; nothing else starts while the simulation plays."""
+        told = {True: {"idle": "recording"}, False: {"recording": "idle"}}[self.takes.recording]
         return replace(
             base,
+            recorder=told.get(base.recorder, base.recorder),
             has_task=bool(self.desk.task),
             playing=self._playing,
             counting=self.takes.countdown.running,
@@ -303,7 +305,7 @@ class RecordPage(Page):
     def show_status(self, status: StationStatus) -> None:
         """State, counters, disk."""
         recorder = status.recorder
-        self.takes.recording = recorder.state == "recording"
+        self.takes.observe(recorder)
         if self.takes.countdown.running:
             self.badge.show_state(words.GET_READY.translated(), str(self.takes.countdown.left), t("← takes it back"))
         else:

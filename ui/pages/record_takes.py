@@ -9,6 +9,7 @@ from ui.widgets.countdown import BigNumber, Countdown
 from workbench.core.events import TakeDiscarded, TakeSealed
 from workbench.core.types import EpisodeKind, Outcome
 from workbench.services import practice
+from workbench.services.recorder import RecorderStatus
 from workbench.services.station import Station
 
 COUNTDOWN_S, _USUAL_S = "record.countdown_s", 3
@@ -33,6 +34,7 @@ class TakeFlow:
         self._ending = False
         self._practice_takes: set[str] = set()
         self._labelled = False
+        self._ended_take = self._awaited = ""
 
     # commands -------------------------------------------------------------------------------------------------------
 
@@ -78,13 +80,20 @@ class TakeFlow:
 
     # what happened --------------------------------------------------------------------------------------------------
 
+    def observe(self, recorder: RecorderStatus) -> None:
+        """The station's newest word, which may be a quarter of a second old: what this page knows better counts."""
+        live = recorder.state == "recording" and recorder.episode_id != self._ended_take
+        if live or recorder.state == "faulted":
+            self._awaited = ""
+        self.recording = live or bool(self._awaited)
+
     def sealed(self, event: TakeSealed) -> None:
         """A take is on disk, whoever ended it."""
-        self._ending = self.recording = False
+        self._over(event.episode_id)
         if event.episode_id in self._practice_takes:  # ended by a button of the device, or by a fault
             self._forget(event.episode_id)
             return
-        self.fresh = event.episode_id
+        self.fresh = event.episode_id if self._page.isVisible() else ""  # a model's attempt is judged where it drove
         length, pictures = words.duration(event.duration_s), words.count(event.frames, "picture")
         saved = t("Saved: {length}, {pictures}", length=length, pictures=pictures)
         hint = "" if self._labelled else t("Label it now: → success, ↓ failure, ← discard")
@@ -92,7 +101,7 @@ class TakeFlow:
 
     def discarded(self, event: TakeDiscarded) -> None:
         """A take lies in the trash."""
-        self._ending = self.recording = False
+        self._over(event.episode_id)
         if event.episode_id in self._practice_takes:
             self._forget(event.episode_id)
         else:
@@ -116,7 +125,8 @@ class TakeFlow:
         self._labelled = False
 
         def begun(episode_id: str) -> None:
-            self.recording = True
+            self._awaited = episode_id if episode_id != self._ended_take else ""
+            self.recording = bool(self._awaited)
             if practising:
                 self._practice_takes.add(episode_id)
             self._page.desk.cues.play("start")
@@ -145,6 +155,10 @@ class TakeFlow:
 
     def _ended(self) -> None:
         self._ending = False
+
+    def _over(self, episode_id: str) -> None:
+        self._ended_take, self._awaited = episode_id, ""
+        self._ending = self.recording = False
 
     def _label(self, outcome: Outcome) -> None:
         library, take = self._page.desk.library, self.fresh

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PyQt6.QtCore import QEvent, QPoint, QPointF, QRect, QSize, Qt
-from PyQt6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
+from PyQt6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PyQt6.QtWidgets import QSizePolicy, QWidget
 
 from ui.images import to_image
@@ -253,7 +253,7 @@ def paint_path(painter: QPainter, area: QRect, path: NDArray[np.float64], colour
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     for pen in (QPen(QColor(5, 8, 12, 190), 7), QPen(colour, 3)):
         painter.setPen(pen)
-        painter.drawPolyline(places)
+        painter.drawPolyline(QPolygonF(places))
     painter.setBrush(colour)
     for place in places:
         painter.drawEllipse(place, 3, 3)
