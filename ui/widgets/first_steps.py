@@ -35,14 +35,14 @@ class FirstSteps(QFrame):
         self.setProperty("card", True)
         self.setAccessibleName(t("First steps"))
         line = QHBoxLayout(self)
-        line.setContentsMargins(14, 5, 12, 5)
-        line.setSpacing(16)
+        line.setContentsMargins(12, 5, 10, 5)
+        line.setSpacing(10)
         self.steps = QLabel()
         line.addWidget(self.steps, 1)
         column = QVBoxLayout()
         column.setSpacing(4)
-        column.addWidget(CommandButton(actions, "record.setup"))
-        column.addWidget(CommandButton(actions, "record.hide_steps"))
+        column.addWidget(CommandButton(actions, "record.setup", words=t("Devices")))
+        column.addWidget(CommandButton(actions, "record.hide_steps", words=t("Hide")))
         line.addLayout(column)
 
     def show_progress(self, progress: Progress) -> None:
