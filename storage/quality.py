@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from storage.codecs import is_picture
+from storage.quality_hands import HandWatch
 from storage.quality_judge import Remark, judge, key
 from storage.quality_motion import Motion, Signal, even, find_motion, idleness, lag, smoothness
 from storage.quality_pictures import Looked, look
@@ -21,7 +22,7 @@ from storage.quality_thresholds import Flag, Thresholds
 from storage.quality_times import Figures, coverage, timing
 from storage.reader import Episode
 from workbench.core.errors import CorruptTakeError
-from workbench.core.types import StreamSpec
+from workbench.core.types import EpisodeKind, StreamSpec
 
 __all__ = [
     "KEY",
@@ -36,7 +37,7 @@ __all__ = [
     "is_current",
 ]
 
-VERSION = 1
+VERSION = 2  # 2: hands of people are looked for
 KEY = "quality"  # where the manifest's ``extra`` holds it
 _LEAST_OTHERS = 5
 _LEAST_SPREAD = 0.05
@@ -147,6 +148,7 @@ class _Assessment:
         self._between = between
         self._signals: dict[str, Signal] = {}
         self._motion: Motion | None = None
+        self._hands: list[float] = []
 
     def read_streams(self) -> None:
         """Times of every stream, and the vectors that the motion is found in."""
@@ -172,6 +174,8 @@ class _Assessment:
             if is_picture(spec) and spec.name not in self.broken:
                 self._guarded(spec, lambda spec: looked.append(self._look(spec)))
         seen = [one for one in looked if len(one.seconds) > 1]
+        if self._hands:
+            self.figures["hand_share"] = max(self._hands)  # one camera that sees them will do
         if self._motion is None and seen:
             self.figures |= idleness(_seen_motion(seen))
 
@@ -201,8 +205,13 @@ class _Assessment:
             self._signals[spec.name] = signal
 
     def _look(self, spec: StreamSpec) -> Looked:
-        found = look(self._episode, spec, self._episode.times(spec.name)[1], self._motion, self._between)
+        is_colour = len(spec.shape) == 3 and spec.dtype == "uint8"
+        hands = HandWatch() if is_colour and self._episode.manifest.kind is EpisodeKind.HUMAN else None
+        host_ns = self._episode.times(spec.name)[1]
+        found = look(self._episode, spec, host_ns, self._motion, self._between, hands)
         self._keep(spec, found.figures)
+        if hands is not None and hands.share is not None:
+            self._hands.append(hands.share)
         return found
 
     def _keep(self, spec: StreamSpec, found: Figures) -> None:

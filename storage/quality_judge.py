@@ -135,5 +135,8 @@ def _length(figures: Figures, limits: Thresholds) -> Iterator[Remark]:
         usual = figures.get("usual_length_s") or 0.0
         word = "longer" if distance > 0 else "shorter"
         yield Remark(Flag.LENGTH_OUTLIER, f"the take is much {word} than others of its task (usually {usual:.1f} s)")
+    seen = figures.get("hand_share")
+    if seen is not None and seen < limits.hand_share:
+        yield Remark(Flag.NO_HAND, f"no bare hand seems to move in {100 * (1 - seen):.0f} % of the pictures")
     if covered is not None and covered < limits.coverage:
         yield Remark(Flag.UNCOVERED, f"only {100 * covered:.0f} % of the rows have a fresh item of every stream")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.quality_hands import HandWatch
 from storage.quality_motion import Motion
 from storage.quality_times import Figures
 from storage.reader import Episode
@@ -60,11 +61,16 @@ def every(spec: StreamSpec) -> int:
 
 
 def look(
-    episode: Episode, spec: StreamSpec, host_ns: NDArray[np.int64], motion: Motion | None, between: Callable[[], None]
+    episode: Episode,
+    spec: StreamSpec,
+    host_ns: NDArray[np.int64],
+    motion: Motion | None,
+    between: Callable[[], None],
+    hands: HandWatch | None = None,
 ) -> Looked:
     """Figures of one stream of colour (H, W, 3) uint8 or depth (H, W) pictures. CorruptTakeError if one is broken.
 
-    ``between`` is called before each picture; what it raises ends the look.
+    ``between`` is called before each picture; what it raises ends the look. ``hands`` is shown every picture.
     """
     chosen = np.arange(0, len(host_ns), every(spec))
     seconds = host_ns[chosen].astype(np.float64) / 1e9
@@ -75,6 +81,8 @@ def look(
     for number, index in enumerate(chosen):
         between()
         picture = episode.read(spec.name, int(index))
+        if hands is not None:
+            hands.add(picture)
         thumbnail = shrink(picture)
         moved[number] = before is not None and float(np.abs(thumbnail - before).max()) > _MOVED_LEVEL
         exact.add(thumbnail, float(seconds[number]))

@@ -35,6 +35,7 @@ class Flag(StrEnum):
     SHORT = "short"
     LENGTH_OUTLIER = "length_outlier"
     UNCOVERED = "uncovered"
+    NO_HAND = "no_hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Thresholds:
         shortest_s: shorter takes are ``short``.
         length_z: robust distance from the other takes of the task above this: ``length_outlier``.
         coverage: share of rows with a fresh item of every stream below this: ``uncovered``.
+        hand_share: share of a person's pictures in which a hand seems to move, below this: ``no_hand``.
     """
 
     slow_ratio: float = 0.9
@@ -79,6 +81,7 @@ class Thresholds:
     shortest_s: float = 1.0
     length_z: float = 5.0
     coverage: float = 0.95
+    hand_share: float = 0.3
 
     @classmethod
     def with_changes(cls, changes: Mapping[str, float]) -> Self:

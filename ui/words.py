@@ -223,6 +223,7 @@ _FLAG = {
     "short": mark("very short"),
     "length_outlier": mark("odd length"),
     "uncovered": mark("rows incomplete"),
+    "no_hand": mark("no hand seen"),
 }
 _GRAVE = frozenset({"unreadable", "empty", "frozen", "not_finite", "no_motion"})
 NOT_CHECKED = StateWords(mark("Not checked"), "?", "idle")
