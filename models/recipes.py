@@ -177,6 +177,7 @@ class VdVaeRecipe(Recipe):
             "no_human": {"human_share": 0.0},
             "supervised_only": {"contrast_weight": 0.0, "reconstruct_weight": 0.0, "human_share": 0.0},
             "contrast_only": {"decode_weight": 0.0, "token_weight": 0.0},
+            "no_tips": {"tips": False},
         }
     )
 

@@ -268,7 +268,7 @@ def _tips(home: Home, episode: Episode, camera: str, grid: Times, step_s: float)
     path = derived_path(home, f"tips/{tips.VERSION}", manifest, f"{camera}-{round(step_s * 1e6)}-{grid[0]}")
 
     def read() -> NDArray[np.float32]:
-        return tips.read_tips(np.stack([episode.read(stream, int(at)) for at in index]), pinhole)
+        return tips.read_tips(np.stack([tips.thin(episode.read(stream, int(at))) for at in index]), pinhole)
 
     return np.where(fresh[:, None], derived(path, read, (len(grid), tips.TIP_NUMBERS)), np.float32(0.0))
 

@@ -67,22 +67,30 @@ class Pinhole:
         return np.stack([x, y, np.ones_like(x)], axis=-1)
 
 
+def thin(depth_hw: Depth) -> Depth:
+    """Every n-th pixel of both axes, so that at most about 20,000 remain: what ``read_tips`` wants many of."""
+    stride = max(1, round(float(np.sqrt(depth_hw.size / _PIXELS))))
+    return depth_hw[stride // 2 :: stride, stride // 2 :: stride].copy()
+
+
 def read_tips(depth_Thw: Depth, pinhole: Pinhole) -> Floats:
-    """(T, 5) of one take's depth pictures (mm, 0 = no reading) by a camera that stands still; zeros where unseen."""
-    stride = max(1, round(float(np.sqrt(depth_Thw[0].size / _PIXELS))))
-    metres = depth_Thw[:, stride // 2 :: stride, stride // 2 :: stride].astype(np.float32) / 1000.0
-    still = _still_scene(metres)
+    """(T, 5) of one take's thinned depth pictures (mm, 0 = no reading) of a still camera; zeros where unseen."""
+    still = _still_scene(depth_Thw)
     rays = pinhole.rays(*still.shape)
-    return np.stack([_tip(picture, still, rays) for picture in metres])
+    return np.stack([_tip(_metres(picture), still, rays) for picture in depth_Thw])
 
 
-def _still_scene(metres_Thw: Floats) -> Floats:
-    """(h, w) distance of what lies behind everything that moves; 0 where nothing was ever measured."""
-    count = min(len(metres_Thw), _STILL_PICTURES)
-    chosen = np.sort(metres_Thw[np.linspace(0, len(metres_Thw) - 1, count).round().astype(int)], axis=0)
+def _metres(depth: Depth) -> Floats:
+    return depth.astype(np.float32) / 1000.0
+
+
+def _still_scene(depth_Thw: Depth) -> Floats:
+    """(h, w) distance (m) of what lies behind everything that moves; 0 where nothing was ever measured."""
+    count = min(len(depth_Thw), _STILL_PICTURES)
+    chosen = np.sort(depth_Thw[np.linspace(0, len(depth_Thw) - 1, count).round().astype(int)], axis=0)
     measured = (chosen > 0).sum(axis=0)
     at = count - 1 - (_STILL_SHARE * np.maximum(measured - 1, 0)).astype(int)
-    return np.take_along_axis(chosen, at[None], axis=0)[0]
+    return _metres(np.take_along_axis(chosen, at[None], axis=0)[0])
 
 
 def _tip(metres: Floats, still: Floats, rays: Floats) -> Floats:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.data import Windows
 from models.normalize import ActionScaler
 from models.takes import load_takes
-from models.tips import APART, PLACE, SEEN, TIP_NUMBERS, Pinhole, read_tips
+from models.tips import APART, PLACE, SEEN, TIP_NUMBERS, Pinhole, read_tips, thin
 from models.vd_net import whole_path
 from storage.episode import EpisodeWriter, StoreSettings
 from storage.layout import Home
@@ -67,7 +67,8 @@ def test_lifting_is_told_from_moving_away() -> None:
 
 
 def test_the_resolution_does_not_matter() -> None:
-    small, large = (read_tips(scene(path(3), "top", 120 * k, 160 * k), PINHOLE) for k in (1, 4))
+    pictures = [scene(path(3), "top", 120 * k, 160 * k) for k in (1, 4)]
+    small, large = (read_tips(np.stack([thin(each) for each in taken]), PINHOLE) for taken in pictures)
     np.testing.assert_allclose(small, large, atol=0.012)
 
 

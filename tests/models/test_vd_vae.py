@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -132,6 +133,46 @@ def test_without_shape_only_places_matter() -> None:
     assert not torch.allclose(net.glance(now, then, seen).latent_BND, net.glance(now, other, seen).latent_BND)
     other[..., 1] += 1.0
     assert not torch.allclose(a.latent_BND, net.glance(now, other, seen, shaped).latent_BND)
+
+
+def _paths(rows: int) -> torch.Tensor:
+    tips = torch.randn(rows, 9, 5)
+    tips[..., 0] = 1.0
+    return tips
+
+
+def test_a_bare_row_is_read_from_its_path_alone_and_from_its_clusters_where_it_has_none() -> None:
+    net = _net()
+    now, then, seen, bare = torch.randn(4, 2, 6, 5), torch.randn(4, 2, 6, 5), torch.ones(4, 2).bool(), torch.ones(4)
+    tips, bare = _paths(4), bare.bool()
+    tips[3, -1, 0] = 0.0  # out of sight at the end: no path
+    a = net.glance(now, then, seen, None, tips, bare).latent_BND
+    b = net.glance(now + 1.0, then - 1.0, seen, None, tips, bare).latent_BND
+    assert torch.allclose(a[:3], b[:3]) and not torch.allclose(a[3], b[3])
+    other = tips.clone()
+    other[:, 4, 1] += 1.0
+    c = net.glance(now, then, seen, None, other, bare).latent_BND
+    assert not any(torch.allclose(a[row], c[row]) for row in range(3)) and torch.allclose(a[3], c[3])
+    assert torch.allclose(a[3], net.glance(now, then, seen).latent_BND[3]), "without a path it is as if there were none"
+
+
+def test_a_network_without_paths_ignores_them() -> None:
+    net = _net(tips=False)
+    now, then, seen = torch.randn(4, 2, 6, 5), torch.randn(4, 2, 6, 5), torch.ones(4, 2).bool()
+    assert not [name for name in net.state_dict() if name.startswith("path")]
+    with_paths = net.glance(now, then, seen, None, _paths(4), torch.ones(4).bool())
+    assert torch.equal(with_paths.latent_BND, net.glance(now, then, seen).latent_BND)
+
+
+def test_models_from_before_paths_of_tips_are_still_read(aligned: Aligned, small_set: Set) -> None:
+    home, spec = small_set.home, aligned.spec
+    old = RunSpec("vd_vae", spec.recipe.with_(tips=False, steps=1), small_set.ids, home.path, dict(spec.bases))
+    assert train_worker.run(old.write(), resume=False) == train_worker.DONE
+    weights = home.models / old.model_id / "weights.json"
+    stored = json.loads(weights.read_text())
+    del stored["meta"]["recipe"]["tips"]
+    weights.write_text(json.dumps(stored))
+    assert load_vd_vae(home, old.model_id).net.path is None
 
 
 def test_clusters_are_permuted_alike_and_only_where_asked() -> None:
