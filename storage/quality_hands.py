@@ -9,6 +9,8 @@ Measured on real clips: bare hands are seen in 70 to 100 % of the pictures, glov
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -45,15 +47,16 @@ class HandWatch:
         return self._seen / self._looked if self._looked else None
 
 
-def _skin(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _skin(picture: NDArray[Any]) -> NDArray[np.uint8]:
     ycc = cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb)
     hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
     coloured = cv2.inRange(ycc, (_LUMA, _CR[0], _CB[0]), (255, _CR[1], _CB[1]))
-    mask = coloured & cv2.inRange(hsv, (0, _SATURATION[0], 0), (255, _SATURATION[1], 255))
-    return np.asarray(cv2.morphologyEx((mask > 0).astype(np.uint8), cv2.MORPH_OPEN, _OPEN), np.uint8)
+    vivid = cv2.inRange(hsv, (0, _SATURATION[0], 0), (255, _SATURATION[1], 255))
+    mask = ((coloured > 0) & (vivid > 0)).astype(np.uint8)
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, _OPEN), np.uint8)
 
 
-def _moves(skin: NDArray[np.uint8], changed: NDArray[np.uint8]) -> bool:
+def _moves(skin: NDArray[np.uint8], changed: NDArray[Any]) -> bool:
     """True if a region of skin that is large enough has changed enough."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(skin)
     areas = stats[:, cv2.CC_STAT_AREA]

@@ -124,6 +124,7 @@ def test_the_camera_of_plain_videos_can_be_named(home: Home, tmp_path: Path) -> 
         import_takes(clip, home, settings=ImportSettings(camera="../up"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "sam2_hands").is_dir(), reason="the videos of hands are not present")
 def test_real_videos_with_sound_and_a_broken_rate(home: Home, tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -57,13 +58,13 @@ def test_one_picture_tells_nothing() -> None:
     ("name", "low", "high"),
     [
         ("sam2_hands/02_cups.mp4", 0.8, 1.0),
-        ("sam2_hands/04_coffee.mp4", 0.6, 1.0),
         ("dexwild_human/florist/tracker_cam_ep_41_2.mp4", 0.0, 0.25),  # a glove: the check cannot see it, and says so
     ],
 )
 def test_real_hands_and_gloves(name: str, low: float, high: float) -> None:
     watch = HandWatch()
-    for number, (_, picture) in enumerate(Video.open(Path(DATA, name), 240).frames()):
+    pictures = itertools.islice(Video.open(Path(DATA, name), 240).frames(), 100)
+    for number, (_, picture) in enumerate(pictures):
         if number % 6 == 0:
             watch.add(picture)
     assert watch.share is not None and low <= watch.share <= high
