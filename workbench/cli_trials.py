@@ -13,6 +13,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.types import Outcome
 from workbench.services.lockstep import LockstepSettings
 from workbench.services.settings import Settings
+from workbench.services.station import Station
 from workbench.services.trial_runs import StationTrials, run_in_lockstep
 from workbench.services.trials import Entrant, Rules, Series, Trial, run
 from workbench.services.unattended import running_station
@@ -42,7 +43,7 @@ def run_series(
     output.note(f"series {series.plan.id}")
     if options.live or not settings.simulated:
         with running_station(home.path, settings, threads=options.threads) as station:
-            run(series, StationTrials(station, _ask, options.seconds).attempt)
+            run_on_station(series, station, options.seconds)
     else:
         rates = LockstepSettings(policy=settings.policy)
         with output.progress("trials") as step:
@@ -54,6 +55,22 @@ def run_series(
     return series.to_json()
 
 
+def run_on_station(series: Series, station: Station, most_s: float) -> None:
+    """Carry a series out on a running station; where it is not simulated, a person lays the table and judges."""
+
+    def ready(trial: Trial) -> bool:
+        asked = series.laying(trial, station.settings.instruction(trial.task))
+        word = _answer(f"Trial {trial.number + 1}, {trial.label}: {asked}. Enter begins, q ends the series ", "lay it")
+        return word[:1] != "q"
+
+    try:
+        run(series, StationTrials(station, _ask, ready, most_s).attempt)
+    except InterruptedError as error:
+        raise WorkbenchError(
+            f"the series was {error}", f"Go on with it: rollout --series {series.plan.id[:8]}"
+        ) from None
+
+
 def _plan(home: Home, models: list[str], task: str, options: argparse.Namespace) -> Series:
     entrants = [Entrant(model_id, options.head) for model_id in models]
     rules = Rules(options.stop_failures or 0, options.stop_decided)
@@ -62,8 +79,13 @@ def _plan(home: Home, models: list[str], task: str, options: argparse.Namespace)
 
 def _ask(trial: Trial) -> Outcome | None:
     """A person's word on the attempt that has just run out of time."""
-    try:
-        word = input(f"Trial {trial.number + 1}, {trial.label}: did it succeed? [y/n, s skips] ").strip().lower()
-    except EOFError:
-        raise WorkbenchError("nobody is there to judge the trial", "Run it in a terminal") from None
+    word = _answer(f"Trial {trial.number + 1}, {trial.label}: did it succeed? [y/n, s skips] ", "judge it")
     return {"y": Outcome.SUCCESS, "n": Outcome.FAILURE}.get(word[:1])
+
+
+def _answer(question: str, what_for: str) -> str:
+    """A person's word, in small letters."""
+    try:
+        return input(question).strip().lower()
+    except EOFError:
+        raise WorkbenchError(f"nobody is there to {what_for}", "Run it in a terminal") from None

@@ -140,7 +140,7 @@ def test_a_key_corrects_a_person_judges_and_all_of_it_is_in_the_take(
     assert manifest.outcome == "success" and manifest.notes == "the gripper slipped"
     extra = manifest.extra
     assert [entry["task"] for entry in extra["instructions"]] == [TASK, other]
-    assert extra["corrected_s"] > 0.2 and extra["trial"]["success"] and "said a person" in extra["ended_by"]
+    assert extra["corrected_s"] > 0.2 and not extra["trial"]["success"] and "said a person" in extra["ended_by"]
     found = {c.episode_id: c.why for c in candidates(trained_home)}
     assert found[takes[0].episode_id] == "correction"
     qtbot.waitUntil(lambda: station.status().recorder.state == "idle", timeout=WAIT_MS)

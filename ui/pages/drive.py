@@ -198,6 +198,8 @@ class DrivePage(Page):
         self.desk.task = self.tasks.currentData() or self.desk.task
 
     def _start(self) -> None:
+        if self.series.laid():
+            return
         model, task, head = self.models.currentData(), self.tasks.currentData(), self.heads.currentData()
 
         def work(station: Station) -> None:

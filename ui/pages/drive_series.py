@@ -67,6 +67,10 @@ class SeriesPanel(QWidget):
         self.run = SeriesRun(station, series)
         self.run.start()
 
+    def laid(self) -> bool:
+        """The table is laid for the trial that waits for it; False if none does."""
+        return self.run is not None and self.run.laid()
+
     def end(self) -> None:
         """Stop; not in the window's thread."""
         if self.run is not None:

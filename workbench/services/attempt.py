@@ -79,10 +79,19 @@ class Attempt:
         with self._lock:
             return "\n".join(entry["text"] for entry in self._notes)
 
+    def alone(self) -> bool:
+        """True while nobody has moved the arm for the policy."""
+        with self._lock:
+            return self._corrected_s == 0.0
+
     def trial(
         self, success: bool, episode_id: str, seconds: float, latency_ms: float, ended_by: str, seed: int
     ) -> dict[str, Any]:
-        """The attempt as a trial of its model, as the catalogue reads it out of the manifest."""
+        """The attempt as a trial of its model, as the catalogue reads it out of the manifest.
+
+        A policy that somebody had to help has not succeeded, even if the task was done in the end.
+        """
+        alone = self.alone()
         at = datetime.datetime.now(datetime.UTC).isoformat()
         return {
             TRIAL: {
@@ -90,14 +99,14 @@ class Attempt:
                 "at": at,
                 "model_id": self.policy.model_id,
                 "task": self.task,
-                "success": success,
+                "success": success and alone,
                 "episode_id": episode_id,
                 "head": self.policy.head,
                 "seed": seed,
                 "seconds": round(seconds, 3),
                 "latency_ms": round(latency_ms, 3),
                 "note": self.words() or ended_by,
-                "extra": {},
+                "extra": {} if alone else {"corrected_s": round(self._corrected_s, 2)},
             }
         }
 

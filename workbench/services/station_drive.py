@@ -242,10 +242,8 @@ class DrivingStation(StationCore):
                 extra |= attempt.trial(success, episode_id, attempt.seconds(now_ns), latency_ms, why, self._scene)
         self.stop_take(outcome, extra, attempt.words() if attempt is not None else "")
         if attempt is not None and outcome is not Outcome.UNLABELLED:
-            seconds = attempt.seconds(now_ns)
-            self.bus.publish(
-                TrialScored(self._task, outcome is Outcome.SUCCESS, episode_id, attempt.policy.model_id, seconds)
-            )
+            seconds, success = attempt.seconds(now_ns), outcome is Outcome.SUCCESS and attempt.alone()
+            self.bus.publish(TrialScored(self._task, success, episode_id, attempt.policy.model_id, seconds))
 
     def _outcome(self, faulted: bool) -> Outcome:
         """A person's word, else the simulated station's; a fault, or a real station without a word, says nothing."""

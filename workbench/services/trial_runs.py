@@ -20,6 +20,8 @@ from workbench.services.trials import Result, Series, Trial, check_tasks, run
 SETTLE_S = 1.0
 Progress = Callable[[int, int], None]
 Judge = Callable[[Trial], Outcome | None]
+Ready = Callable[[Trial], bool]
+STOPPED = "stopped; it can be taken up again"
 
 
 def run_in_lockstep(
@@ -57,23 +59,35 @@ class StationTrials:
 
     Args:
         judge: asked for the outcome where the station cannot tell by itself; None from it: the trial does not count.
+        ready: asked before each trial where a person lays the table; returns once it is laid, False to end the series.
         most_s: an attempt is ended after so long.
         stopped: looked at all the time; True ends the attempt, which then does not count.
     """
 
     def __init__(
-        self, station: Station, judge: Judge, most_s: float = 40.0, stopped: Callable[[], bool] = lambda: False
+        self,
+        station: Station,
+        judge: Judge,
+        ready: Ready,
+        most_s: float = 40.0,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._station, self._judge, self._most_s, self._stopped = station, judge, most_s, stopped
+        self._ready = ready
 
     def attempt(self, trial: Trial) -> Result:
-        """Lay the table if the station can, let the policy drive until somebody or something ends it, keep the take."""
+        """Have the table laid, let the policy drive until somebody or something ends it, keep the take.
+
+        InterruptedError if the person who lays the table ends the series instead.
+        """
         station, began_s = self._station, time.monotonic()
         if station.settings.simulated:
             station.reset_scene(trial.task, seed=trial.seed)
             time.sleep(SETTLE_S)  # pictures of the old scene are no observations of the new one
         station.load_policy(trial.entrant.model_id, trial.entrant.head)
         station.policy_stats()  # answers once it is warm
+        if not station.settings.simulated and not self._ready(trial):
+            raise InterruptedError(STOPPED)
         sealed: queue.SimpleQueue[TakeSealed] = queue.SimpleQueue()
         scored: list[TrialScored] = []
         with station.bus.subscribe(TakeSealed, sealed.put), station.bus.subscribe(TrialScored, scored.append):
@@ -111,12 +125,20 @@ class SeriesRun:
         self.series = series
         self._station, self._ended = station, threading.Event()
         patience_s = most_s if station.settings.simulated else 24 * 3600.0  # a real station waits for a person's word
-        self._trials = StationTrials(station, lambda _trial: None, patience_s, self._ended.is_set)
+        self._waits, self._laid = threading.Event(), threading.Event()
+        self._trials = StationTrials(station, lambda _trial: None, self._have_laid, patience_s, self._ended.is_set)
         self._thread = threading.Thread(target=self._run, name="trial-series", daemon=True)
 
     def start(self) -> None:
         """Begin, or go on."""
         self._thread.start()
+
+    def laid(self) -> bool:
+        """The table is laid: begin the trial that waits for it. False if none does."""
+        waits = self._waits.is_set()
+        if waits:
+            self._laid.set()
+        return waits
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """End the trial in progress, which then does not count; the series can be taken up again."""
@@ -135,7 +157,22 @@ class SeriesRun:
 
     def _attempt(self, trial: Trial) -> Result:
         if self._ended.is_set():
-            raise InterruptedError("stopped; it can be taken up again")
-        words = f"trial {len(self.series.results) + 1}: {trial.label}"
-        self._station.bus.publish(SeriesChanged(self.series.plan.id, trial.label, words))
+            raise InterruptedError(STOPPED)
+        self._say(trial)
         return self._trials.attempt(trial)
+
+    def _have_laid(self, trial: Trial) -> bool:
+        """Ask the person to lay the table, and wait for the word."""
+        asked = self.series.laying(trial, self._station.settings.instruction(trial.task))
+        self._laid.clear()
+        self._waits.set()
+        self._say(trial, f"{asked}, then press Start")
+        while not self._laid.wait(0.1) and not self._ended.is_set():
+            continue
+        self._waits.clear()
+        self._say(trial)
+        return not self._ended.is_set()
+
+    def _say(self, trial: Trial, more: str = "") -> None:
+        words = f"trial {len(self.series.results) + 1}: {trial.label}" + (f"; {more}" if more else "")
+        self._station.bus.publish(SeriesChanged(self.series.plan.id, trial.label, words))

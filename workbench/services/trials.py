@@ -183,6 +183,13 @@ class Series:
         done = {result.number for result in self.results if result.success is not None}
         return next((trial for trial in self._order if trial.number not in done), None)
 
+    def laying(self, trial: Trial, instruction: str) -> str:
+        """What a person is asked to put on the table before a trial: both policies of a pair get the same scene."""
+        last = next((t for t in self._order if self.results and t.number == self.results[-1].number), None)
+        if last is not None and (last.task, last.seed) == (trial.task, trial.seed):
+            return "put everything back where it was before the last trial"
+        return f"lay the table anew for: {instruction}"
+
     def add(self, result: Result) -> None:
         """Write a result down, durably, before anything else is tried."""
         line = json.dumps(asdict(result)).encode() + b"\n"
