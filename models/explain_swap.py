@@ -8,7 +8,7 @@ what cutting out alone costs. Letters: Q windows, N tokens, C cameras, K, F of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from workbench.core.errors import WorkbenchError
 
 MOST_WINDOWS = 96
 STILL_PICTURES = 11
+SPARE_TAKES = 6  # training takes whose still part is used where only one take is held out
 THRESHOLD = 28  # of 255, largest channel
 MARGIN = 1 / 80  # of the picture's width
 Pixels = NDArray[np.uint8]
@@ -69,7 +70,10 @@ def swap_figures(home: Home, model: VdVaeModel, windows: Windows, index_W: Tenso
         windows: with the model's cameras in its order. index_W: windows to choose from.
     """
     chosen = index_W[torch.linspace(0, len(index_W) - 1, min(MOST_WINDOWS, len(index_W))).round().long()]
-    pairs = _donors(_scenes(home, model, windows, chosen))
+    own = set(windows.take_W[chosen].tolist())
+    spare = sorted(set(windows.take_W[windows.has_action_W].tolist()) - own)[:SPARE_TAKES]
+    scenes = _scenes(home, model, windows, sorted(own))
+    pairs = _donors(scenes, scenes if len(scenes) > 1 else _scenes(home, model, windows, spare))
     chosen = chosen[torch.tensor([int(take) in pairs for take in windows.take_W[chosen]], dtype=torch.bool)]
     if not len(chosen):
         return {"n": 0, "reason": "it takes two takes whose pictures have the same size"}
@@ -100,10 +104,10 @@ class _Scene:
         return {camera: picture.shape for camera, picture in self.still.items()}
 
 
-def _scenes(home: Home, model: VdVaeModel, windows: Windows, chosen: Tensor) -> list[_Scene]:
-    """Of every take among the windows that can be read."""
+def _scenes(home: Home, model: VdVaeModel, windows: Windows, takes: Sequence[int]) -> list[_Scene]:
+    """Of those takes that can be read."""
     found = []
-    for take in sorted(set(windows.take_W[chosen].tolist())):
+    for take in takes:
         try:
             with Episode.open(home, windows.takes[take].episode_id) as episode:
                 still = {camera: _still(episode, camera) for camera in _delivering(windows.takes[take], model)}
@@ -125,11 +129,11 @@ def _still(episode: Episode, camera: str) -> Pixels:
     return still_part([episode.read(stream, at) for at in places])
 
 
-def _donors(scenes: list[_Scene]) -> dict[int, tuple[_Scene, _Scene]]:
+def _donors(scenes: list[_Scene], donors: list[_Scene]) -> dict[int, tuple[_Scene, _Scene]]:
     """By take its own scene and that of another take with pictures of the same size, far off in the list."""
     pairs = {}
     for place, scene in enumerate(scenes):
-        others = scenes[place + 1 :] + scenes[:place]
+        others = [donor for donor in (*donors[place:], *donors[:place]) if donor.take != scene.take]
         fitting = [other for other in others if other.shapes == scene.shapes]
         if fitting:
             pairs[scene.take] = (scene, fitting[len(fitting) // 2])

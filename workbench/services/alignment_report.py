@@ -313,7 +313,7 @@ def _picture_sections(home: Path, run_id: str) -> Iterator[Section]:
         (Block("by whose pictures", svg=scatter(kinds)), Block("by the direction they decode to", svg=scatter(ways))),
     )
     with Library(home) as library:
-        spread = [int(n * exhibits.humans / SHOWN_CLIPS) for n in range(min(SHOWN_CLIPS, exhibits.humans))]
+        spread = sorted({int(n) for n in np.linspace(0, exhibits.humans - 1, SHOWN_CLIPS)}) if exhibits.humans else []
         clips = [block for number in spread if (block := _clip_block(exhibits, library, number)) is not None]
         robots = [shot for n in range(min(SHOWN_ROBOTS, exhibits.robots)) if (shot := exhibits.robot(library, n))]
     if clips:

@@ -59,7 +59,7 @@ def collapse(curve: Curve, steps: int) -> Alarm | None:
 
 def positions(curve: Curve) -> tuple[float, ...]:
     """The newest perplexity of every token position, in order; empty for a run that does not report it."""
-    found = []
+    found: list[float] = []
     while values := curve.get(f"perplexity_p{len(found) + 1}", ((), ()))[1]:
         found.append(float(values[-1]))
     return tuple(found)
