@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ui import words
 from ui.pages.page import Page
 from ui.translate import t
@@ -9,6 +11,7 @@ from ui.widgets.countdown import BigNumber, Countdown
 from workbench.core.events import TakeDiscarded, TakeSealed
 from workbench.core.types import EpisodeKind, Outcome
 from workbench.services import practice
+from workbench.services.library import Library
 from workbench.services.recorder import RecorderStatus
 from workbench.services.station import Station
 
@@ -165,14 +168,23 @@ class TakeFlow:
         if library is not None:
             said = words.outcome(outcome).word
             done = t("The last take: {outcome}", outcome=said)
-            self._page.ask("edits", lambda: library.label(take, outcome), lambda _none: self._page.notice.done(done))
+            self._edit(library, lambda: library.label(take, outcome), done)
 
     def _trash_last(self) -> None:
         library, take = self._page.desk.library, self.fresh
         if library is not None:
             self.fresh = ""
             done = t("The last take is in the trash")
-            self._page.ask("edits", lambda: library.trash([take]), lambda _none: self._page.notice.done(done))
+            self._edit(library, lambda: library.trash([take]), done)
+
+    def _edit(self, library: Library, change: Callable[[], object], done: str) -> None:
+        """Change the last take, which the catalogue may not have heard of yet."""
+
+        def work() -> None:
+            library.sync()
+            change()
+
+        self._page.ask("edits", work, lambda _none: self._page.notice.done(done))
 
     def _forget(self, episode_id: str) -> None:
         library = self._page.desk.library
