@@ -31,9 +31,9 @@ def measure(model: PolicyModel, data: PolicyData, seed: int = 0) -> Result:
     rows, held_out = measured_on(data.windows, "robot")
     batch = rows.all("robot", _MOST)
     seen = model.ntp.see(batch.features_BCKF, batch.state_BS, batch.text_BE, batch.has_action_B)
-    chunks = _chunks(model, seen, seed)
+    found = chunks(model, seen, seed)
     true = physical(data.windows, batch, batch.actions_BHA)
-    guesses = {head: physical(data.windows, batch, chunk) for head, chunk in chunks.items()}
+    guesses = {head: physical(data.windows, batch, chunk) for head, chunk in found.items()}
     tasks = [data.windows.takes[int(take)].task for take in batch.take_B]
     metrics: dict[str, Any] = {
         "held_out": held_out,
@@ -69,7 +69,7 @@ def latency_ms(model: PolicyModel) -> dict[str, float]:
     return found
 
 
-def _chunks(model: PolicyModel, seen: Seen, seed: int) -> dict[str, Tensor]:
+def chunks(model: PolicyModel, seen: Seen, seed: int) -> dict[str, Tensor]:
     """Normalised chunks (B, H, A) of every head."""
     found = {"reg": seen.regression_BHA, "ntp": model.codec.net.decode(model.ntp.head.greedy(seen.feature_BD))}
     if model.rf is not None:

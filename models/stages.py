@@ -18,6 +18,8 @@ TITLES: Mapping[str, str] = MappingProxyType(
     {"act_vae": "Act-VAE", "vd_vae": "Alignment (VD-VAE)", "ntp": "CLAP-NTP", "rf": "CLAP-RF"}
 )
 
+PAUSED = "paused"  # a file in a run's folder: while it is there, whoever works on the run rests
+
 DISPATCH: Mapping[str, str] = MappingProxyType(
     {
         "act_vae": "models.act_vae:ActVaeStage",

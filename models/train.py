@@ -105,8 +105,8 @@ class Progress:
         self._steps = steps
         self._model_id = model_id
 
-    def status(self, state: JobState, step: int, message: str = "", samples_per_s: float = 0.0) -> None:
-        """Replace ``status.json``; a model id is told only once the model exists."""
+    def status(self, state: JobState, step: int, message: str = "", samples_per_s: float = 0.0, **counts: int) -> None:
+        """Replace ``status.json``; a model id is told only once the model exists. ``counts``: ``done`` and ``of``."""
         value = {
             "state": str(state),
             "step": step,
@@ -116,6 +116,7 @@ class Progress:
             "pid": os.getpid(),
             "memory_mb": round(psutil.Process().memory_info().rss / 1e6),
             "samples_per_s": round(samples_per_s, 1),
+            **counts,
             "updated_at": time.time(),
         }
         write_json(self._folder / "status.json", value)

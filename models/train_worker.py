@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -19,7 +20,8 @@ from typing import cast
 
 import torch
 
-from models.stages import DISPATCH, TITLES, RunSpec
+from models.stages import DISPATCH, PAUSED, TITLES, RunSpec
+from models.telling import heard_by
 from models.train import Progress, Stage, Trainer, read_status, write_result
 from storage.layout import Home
 from workbench.core.errors import WorkbenchError
@@ -30,7 +32,8 @@ from workbench.core.states import JobState
 _NICENESS = 10  # a recording and a drive go first
 
 DONE, FAILED, STOPPED = 0, 1, 3
-PAUSED, LOCK = "paused", ".trainer.lock"  # files of a run's folder
+_SAY_S = 0.5
+LOCK = ".trainer.lock"
 _log = logging.getLogger(__name__)
 
 
@@ -39,6 +42,26 @@ def build_stage(spec: RunSpec, home: Home) -> Stage:
     module_name, class_name = DISPATCH[spec.stage].split(":")
     stage = getattr(importlib.import_module(module_name), class_name)
     return cast(Stage, stage(spec, home))
+
+
+class Stopped(Exception):  # noqa: N818  (no error)
+    """Somebody wants the run to end before there is anything to keep."""
+
+
+class Reading:
+    """Tells twice a second how many takes were read, and lets reading be broken off between two of them."""
+
+    def __init__(self, progress: Progress, stop: Callable[[], bool]) -> None:
+        self._progress = progress
+        self._stop = stop
+        self._said_s = 0.0
+
+    def __call__(self, done: int, of: int) -> None:
+        if self._stop():
+            raise Stopped
+        if time.monotonic() - self._said_s > _SAY_S or done == of:
+            self._said_s = time.monotonic()
+            self._progress.status(JobState.RUNNING, 0, "reading takes", done=done, of=of)
 
 
 def run(folder: Path, *, resume: bool, stop: Callable[[], bool] = lambda: False, part: bool = False) -> int:
@@ -52,6 +75,9 @@ def run(folder: Path, *, resume: bool, stop: Callable[[], bool] = lambda: False,
         spec = RunSpec.read(folder)
         progress = Progress(folder, spec.recipe.steps, spec.model_id)
         return _run(spec, folder, progress, resume=resume, stop=stop, part=part)
+    except Stopped:
+        progress.status(JobState.CANCELLED, int(read_status(folder).get("step", 0)), "stopped; it can be resumed")
+        return STOPPED
     except WorkbenchError as error:
         message = str(error)
     except MemoryError:
@@ -71,7 +97,8 @@ def run(folder: Path, *, resume: bool, stop: Callable[[], bool] = lambda: False,
 def _run(spec: RunSpec, folder: Path, progress: Progress, *, resume: bool, stop: Callable[[], bool], part: bool) -> int:
     progress.status(JobState.RUNNING, 0, "reading takes")
     home = Home.open(spec.home)
-    stage = build_stage(spec, home)
+    with heard_by(Reading(progress, stop)):
+        stage = build_stage(spec, home)
     trainer = Trainer(stage, folder, model_id=spec.model_id)
     if resume:
         trainer.resume()

@@ -27,6 +27,7 @@ class Situation:
         has_task, has_model: something is chosen on the page on screen.
         takes: chosen takes in the library; trash: the trash is on show; open_take: one take is open for looking.
         job: state of the chosen job, "" if none; jobs_ready: a training can be started.
+        tuned: the chosen training is a fine-tuning with a receipt. listing: a list of takes to tick is open.
         model_chosen: a model of the list is chosen. playing: the simulated operator is at work.
         asking: the library asks for a ``name`` or whether something is ``really`` meant.
         cameras: pictures come. looking: the station is being looked over.
@@ -54,6 +55,8 @@ class Situation:
     model_chosen: bool = False
     playing: bool = False
     asking: str = ""
+    tuned: bool = False
+    listing: bool = False
     cameras: bool = False
     looking: bool = False
     proposal: str = ""
@@ -284,15 +287,24 @@ COMMANDS: tuple[Command, ...] = (
     Command("align.copy", "Copy", ("Ctrl+C",), "align", "Put the figures into the clipboard", lambda s: s.report),
     Command("align.open", "Open report", ("Ctrl+O",), "align", "The whole report in the browser",
             lambda s: s.report),
-    Command("finetune.start", "Start training", ("Ctrl+Return",), "finetune", "Start the chosen stage",
+    Command("finetune.start", "Fine-tune", ("Ctrl+Return",), "finetune", "Learn what is new and check what was lost",
             lambda s: s.jobs_ready, role="primary"),
-    Command("finetune.cancel", "Cancel", ("Ctrl+.",), "finetune", "Stop the chosen job; it can be resumed",
-            lambda s: s.job in ("queued", "running")),
+    Command("finetune.options", "Options", ("Ctrl+O",), "finetune", "Which takes, how long, how hard to hold on",
+            checkable=True),
+    Command("finetune.tick", "Take or leave", ("Ctrl+Space",), "finetune", "Learn from the chosen take, or not",
+            lambda s: s.listing),
+    Command("finetune.pause", "Pause", ("Ctrl+H",), "finetune", "Let the chosen training rest; once more: it goes on",
+            lambda s: s.job in ("queued", "running", "paused"), checkable=True),
+    Command("finetune.cancel", "Cancel", ("Ctrl+.",), "finetune", "Stop the chosen training; it can be resumed",
+            lambda s: s.job in ("queued", "running", "paused")),
     Command("finetune.resume", "Resume", ("Ctrl+R",), "finetune", "Go on from the last checkpoint",
             lambda s: s.job in ("failed", "cancelled")),
-    Command("finetune.promote", "Promote", ("Ctrl+P",), "finetune",
-            "Make the chosen model the one that is offered first",
-            lambda s: s.model_chosen),
+    Command("finetune.promote", "Put into use", ("Ctrl+P",), "finetune",
+            "Make the new model the one that is offered first", lambda s: s.model_chosen, role="good"),
+    Command("finetune.retry", "Try again, holding on harder", ("Ctrl+Shift+R",), "finetune",
+            "Once more with more rehearsal and stronger matching", lambda s: s.tuned),
+    Command("finetune.rollback", "Roll back", ("Ctrl+Z",), "finetune", "Use the model again that was in use before",
+            lambda s: s.tuned, role="warn"),
     Command("drive.start", "Start", ("Return", "Enter"), "drive", "Let the model drive", _can_drive, "primary"),
     Command("drive.hold", "Hold", ("Space",), "drive", "Stay where it is, with power", _moving, "warn", urgent=True),
     Command("drive.resume", "Resume", ("R",), "drive", "Let the policy go on",

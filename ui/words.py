@@ -28,6 +28,7 @@ _DRIVER = {
 _JOB = {
     "queued": (mark("Queued"), "◔", "idle"),
     "running": (mark("Running"), "▶", "busy"),
+    "paused": (mark("Paused"), "❚❚", "warn"),
     "done": (mark("Done"), "✔", "good"),
     "failed": (mark("Failed"), "▲", "bad"),
     "cancelled": (mark("Cancelled"), "■", "warn"),

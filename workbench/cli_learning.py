@@ -10,16 +10,20 @@ from hardware.sim.tasks import TASKS
 from models import registry
 from models.recipes import PRESETS
 from models.registry import ModelRecord
-from models.stages import STAGES
+from models.stages import STAGES, RunSpec
 from storage.layout import Home
 from workbench.cli_output import Output
 from workbench.cli_trials import add_trial_arguments, run_series, wants_series
 from workbench.cli_verbs import Verb, positive, seconds
 from workbench.core.errors import WorkbenchError
+from workbench.core.files import read_json
 from workbench.services import finetune, model_shelf
 from workbench.services.aligning import Aligning
 from workbench.services.alignment_report import alignment_json, explain_run, has_report
-from workbench.services.evaluation import evaluate, trial_jobs
+from workbench.services.evaluation import Rate, evaluate, trial_jobs
+from workbench.services.finetune_plan import LADDER, Options, Plan, one_click, retry
+from workbench.services.finetune_time import RECEIPT, shown_time
+from workbench.services.forgetting import DECIDES, Margins
 from workbench.services.jobs import Jobs, JobStatus
 from workbench.services.live import LiveRequest, drive_live
 from workbench.services.lockstep import LockstepSettings
@@ -117,38 +121,82 @@ def _finetune_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--episodes", nargs="+", metavar="ID")
     parser.add_argument("--trials", type=int, default=0, help="drive every task so often before and after")
     parser.add_argument("--workers", type=positive, default=2)
+    parser.add_argument(
+        "--margin", type=float, default=Margins().success, help="how far an earlier task may fall, 0..1"
+    )
+    parser.add_argument(
+        "--rung", type=int, default=0, choices=range(len(LADDER)), help="how hard to hold on to the old"
+    )
+    parser.add_argument("--retry", metavar="RUN", help="do a fine-tuning that forgot again, one rung higher")
 
 
 def _finetune(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
     home = Home.open(options.home)
     jobs = Jobs(home.path)
+    run_id = retry(jobs, options.retry) if options.retry else _one_click(home, jobs, options, output)
+    plan = Plan.read(home.runs / run_id)
+    for warning in plan.warnings:
+        output.note(warning)
+    known = plan.estimate.seconds
+    output.note(f"{'about ' + shown_time(known) if known is not None else 'time unknown'} ({plan.estimate.how})")
+    status = _follow_phases(jobs, run_id, output)
+    receipt = read_json(home.runs / run_id / RECEIPT)
+    spec = RunSpec.read(home.runs / run_id)
+    _show_receipt(receipt, output)
+    output.say(f"model {status.model_id}; report {home.runs / run_id / 'report.html'}")
+    return {
+        "run": run_id,
+        "model": status.model_id,
+        "metrics": jobs.metrics(run_id),
+        "report": str(home.runs / run_id / "report.html"),
+        "parent": plan.parent,
+        "episodes": list(spec.episodes),
+        "receipt": receipt["tasks"],
+        "gate": receipt["gate"],
+        "estimate_s": plan.estimate.seconds,
+        "estimate_how": plan.estimate.how,
+        "seconds": receipt["seconds"],
+        "retry_of": plan.retry_of,
+    }
+
+
+def _one_click(home: Home, jobs: Jobs, options: argparse.Namespace, output: Output) -> str:
     base = find_model(home, options.base, "rf").id if options.base else None
     material = finetune.gather(home.path, base, options.episodes)
-    for warning in material.warnings:
-        output.note(warning)
-    status = _finish(jobs, finetune.start(jobs, material, options.preset, **_changes(options)), "fine-tuning", output)
-    result = _result(home, jobs, status, output)
-    result |= {"parent": material.parent.id, "episodes": list(material.episodes)}
-    if options.trials > 0:
-        result["receipt"] = _receipt(home, material, status.model_id, options, output)
-    return result
+    chosen = Options(
+        preset=options.preset,
+        trials=options.trials,
+        workers=options.workers,
+        rung=options.rung,
+        changes=_changes(options),
+        margins=Margins(success=options.margin),
+    )
+    return one_click(jobs, material, chosen)
 
 
-def _receipt(
-    home: Home, material: finetune.Material, model_id: str, options: argparse.Namespace, output: Output
-) -> dict[str, Any]:
-    """Drive the old and the new tasks with both models."""
-    new = [task for task in material.takes_per_task if task not in material.old_tasks]
-    tasks = [task for task in (*material.old_tasks, *new) if task in TASKS]
-    rates = []
-    for title, model in (("before", material.parent.id), ("after", model_id)):
-        jobs = trial_jobs(model, dict.fromkeys(tasks, options.trials))
-        with output.progress(f"driving {title}") as step:
-            rates.append(evaluate(home.path, jobs, workers=options.workers, progress=step)["rf"].per_task)
-    lines = finetune.receipts(rates[0], rates[1], new)
-    rows = [(line.task, "new" if line.new else "", line.before, line.after, line.verdict) for line in lines]
-    output.table("", ("task", "", "before", "after", ""), rows)
-    return {line.task: line.to_json() for line in lines}
+def _follow_phases(jobs: Jobs, run_id: str, output: Output) -> JobStatus:
+    output.note(f"run {run_id}")
+    with output.progress("fine-tuning") as step:
+
+        def told(now: JobStatus) -> None:
+            if now.of:
+                step(now.done, now.of)
+
+        return jobs.follow(run_id, told)
+
+
+def _show_receipt(receipt: Mapping[str, Any], output: Output) -> None:
+    rows = []
+    for task, line in receipt["tasks"].items():
+        error = line["held_out"].get(DECIDES)
+        driven = [str(Rate.from_json(line[k])) if line[k] else "not driven" for k in ("before", "after")]
+        errors = [f"{error[k]['mean']:.1f} mm" if error else "" for k in ("before", "after")]
+        rows.append((task, "new" if line["new"] else "", *driven, *errors, line["verdict"]))
+    output.table("", ("task", "", "before", "after", "held out", "after", ""), rows)
+    gate = receipt["gate"]
+    output.say("it may be used" if gate["passed"] else "it is not put into use: " + "; ".join(gate["reasons"]))
+    for remark in gate["remarks"]:
+        output.note(remark)
 
 
 def find_model(home: Home, text: str, stage: str = "") -> ModelRecord:

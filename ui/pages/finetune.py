@@ -1,8 +1,7 @@
-"""Training: start a stage, watch it, stop it, go on with it, and put a model into use."""
+"""Fine-tuning by one click, its receipt, and all trainings; a stage can be trained from nothing here too."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,64 +13,72 @@ from PyQt6.QtWidgets import QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, QW
 from ui import words
 from ui.actions import Situation
 from ui.desk import Desk
-from ui.pages.page import PANEL_PX, Page, card, chooser, fill_chooser, label, row
+from ui.pages.page import Page, card, chooser, fill_chooser, label, row, side_panel
 from ui.records import ModelEntry, TakeRecord
+from ui.translate import t
 from ui.widgets.button import CommandButton
-from ui.widgets.chooser import Tick
 from ui.widgets.plots import Plot
-from ui.widgets.progress import curve_lines, jobs_model, models_model
+from ui.widgets.progress import curve_lines, jobs_model
+from ui.widgets.receipt import ReceiptPanel
 from ui.widgets.rows import RowsTable
+from ui.widgets.stage_choice import StageChoice
+from ui.widgets.tuning import TuningOptions, TuningSummary
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import LibraryChanged
-from workbench.services.finetune import Material, gather
-from workbench.services.finetune import start as start_finetuning
+from workbench.services.finetune_plan import Offer, offer, one_click, retry
+from workbench.services.finetune_time import receipt_of
 from workbench.services.jobs import JobStatus
-from workbench.services.model_shelf import promote
+from workbench.services.model_shelf import promote, rollback
 
 _POLL_MS = 600
 _POLL_HIDDEN_MS = 4000
-_KINDS = ("teleop", "human", "imported")
+_SETTLE_MS = 250
+_CURVES, _RECEIPT, _OPTIONS = 0, 1, 2
+_NOT_DRAWN = ("seconds", "lr")
 Curve = Mapping[str, tuple[list[float], list[float]]]
 
 
 @dataclass(frozen=True, slots=True)
 class _News:
-    """One look at the jobs."""
+    """One look at the jobs; ``shown`` is the run that curve and receipt belong to."""
 
     jobs: tuple[JobStatus, ...]
+    shown: str
     curve: Curve
+    receipt: Mapping[str, Any] | None
     models: tuple[ModelEntry, ...]
 
 
 class FinetunePage(Page):
-    """New training on the left; trainings, curve and models on the right."""
+    """What one click would do on the left; trainings, and curves, receipt or options, on the right."""
 
     name = "finetune"
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
-        self.stage = chooser("What to train")
-        self.preset = chooser("How long to train")
-        self.base = chooser("Model to start from")
-        self.purpose = label("", "dim", wrap=True)
-        self.summary = label("", wrap=True)
-        self.ladder = label("", "dim", wrap=True)
-        self.kinds = {kind: Tick(words.kind(kind)) for kind in _KINDS}
+        self.stage = chooser(t("What to do"))
+        self.summary = TuningSummary()
+        self.choice = StageChoice()
+        self.options = TuningOptions(desk.theme, desk.actions, self._options_changed)
         self.jobs = jobs_model(desk.theme)
-        self.jobs_table = RowsTable(self.jobs, desk.theme, "Trainings")
-        self.models = models_model(desk.theme)
-        self.models_table = RowsTable(self.models, desk.theme, "Models")
-        self.plot = Plot(desk.theme, "Curves of the chosen training", "step")
-        self.curves = chooser("Figure to draw")
+        self.jobs_table = RowsTable(self.jobs, desk.theme, t("Trainings"))
+        self.plot = Plot(desk.theme, t("Curves of the chosen training"), t("step"))
+        self.curves = chooser(t("Figure to draw"))
+        self.receipt = ReceiptPanel(desk.theme, desk.actions)
         self.message = label("", "dim", wrap=True)
-        self._takes: tuple[TakeRecord, ...] = ()
-        self._material: Material | None = None
+        self.offer: Offer | None = None
+        self._asked = 0
         self._curve: Curve = {}
+        self._receipt_of = ""
         self._asking = False
         self._show_newest = True
         self._timer = QTimer(self)
         self._timer.setInterval(_POLL_MS)
         self._timer.timeout.connect(self.poll)
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(_SETTLE_MS)
+        self._settle.timeout.connect(self._look)
         self._build()
         self._bind()
         self.listeners.on(LibraryChanged, lambda _event: self._load_takes())
@@ -81,49 +88,48 @@ class FinetunePage(Page):
     def _build(self) -> None:
         line = QHBoxLayout()
         line.setSpacing(12)
-        left = self._new_card()
-        left.setFixedWidth(PANEL_PX)
-        line.addWidget(left)
+        left = QVBoxLayout()
+        left.addWidget(self._new_card())
+        line.addWidget(side_panel(left))
         right = QVBoxLayout()
         right.setSpacing(10)
-        right.addWidget(self._jobs_card(), 1)
-        right.addWidget(self._models_card())
+        right.addWidget(self._jobs_card())
+        self.below = QStackedWidget()
+        self.below.addWidget(self._curves_card())
+        frame, column = card()
+        column.addWidget(self.receipt)
+        self.below.addWidget(frame)
+        self.below.addWidget(self.options)
+        right.addWidget(self.below, 1)
         line.addLayout(right, 1)
         self.body.addLayout(line, 1)
 
     def _new_card(self) -> QFrame:
         frame, column = card(spacing=9)
-        column.addWidget(label("New training", "title"))
-        for words_, widget in (("What", self.stage), ("", self.purpose), ("How long", self.preset)):
-            if words_:
-                column.addWidget(label(words_, "heading"))
-            column.addWidget(widget)
-        self._base_heading = label("Starting from", "heading")
-        column.addWidget(self._base_heading)
-        column.addWidget(self.base)
-        self._kinds_heading = label("Learn from takes of", "heading")
-        column.addWidget(self._kinds_heading)
-        for kind, box in self.kinds.items():
-            box.setAccessibleName(f"Learn from takes of kind {words.kind(kind)}")
-            column.addWidget(box)
-        column.addWidget(self.summary)
-        column.addStretch(1)
-        column.addWidget(label("The way to a model that drives", "heading"))
-        column.addWidget(self.ladder)
+        column.addWidget(self.stage)
         column.addWidget(CommandButton(self.desk.actions, "finetune.start", tall="true"))
+        column.addWidget(self.summary)
+        column.addWidget(self.choice)
+        column.addStretch(1)
+        self._options_button = CommandButton(self.desk.actions, "finetune.options")
+        column.addWidget(self._options_button)
         return frame
 
     def _jobs_card(self) -> QFrame:
         frame, column = card()
-        head = row(label("Trainings", "title"), self.message)
-        head.setStretch(1, 1)
-        head.addWidget(CommandButton(self.desk.actions, "finetune.cancel"))
-        head.addWidget(CommandButton(self.desk.actions, "finetune.resume"))
+        head = row(label(t("Trainings"), "title"))
+        head.addStretch(1)
+        for verb in ("pause", "cancel", "resume"):
+            head.addWidget(CommandButton(self.desk.actions, f"finetune.{verb}"))
         column.addLayout(head)
-        hint = "No training yet.\n\nChoose a stage on the left and press Start training."
-        self._jobs_stack = _stack(self.jobs_table, hint)
+        self._jobs_stack = _stack(self.jobs_table, t("No training yet.\n\nRecord takes, then press Fine-tune."))
         self._jobs_stack.setFixedHeight(136)
         column.addWidget(self._jobs_stack)
+        column.addWidget(self.message)
+        return frame
+
+    def _curves_card(self) -> QFrame:
+        frame, column = card()
         under = row(self.plot.legend, self.curves)
         under.setStretch(0, 1)
         self.curves.setFixedWidth(190)
@@ -131,37 +137,31 @@ class FinetunePage(Page):
         column.addWidget(self.plot, 1)
         return frame
 
-    def _models_card(self) -> QFrame:
-        frame, column = card()
-        head = row(label("Models", "title"))
-        head.addStretch(1)
-        head.addWidget(CommandButton(self.desk.actions, "finetune.promote", words="Put into use"))
-        column.addLayout(head)
-        self._models_stack = _stack(self.models_table, "No model yet. The first finished training makes one.")
-        self._models_stack.setFixedHeight(132)
-        column.addWidget(self._models_stack)
-        return frame
-
     def _bind(self) -> None:
-        stages = [(f"{place}.  {stage.title}", name) for place, (name, stage) in enumerate(words.STAGES.items(), 1)]
-        fill_chooser(self.stage, [*stages, ("Fine-tune: learn a new task too", words.FINETUNE)])
-        fill_chooser(
-            self.preset, [(f"{name}: {what[0].lower()}{what[1:]}", name) for name, what in words.PRESETS.items()]
-        )
-        self.stage.currentIndexChanged.connect(self._stage_chosen)
-        self.base.currentIndexChanged.connect(lambda _index: self._gather())
-        for box in self.kinds.values():
-            box.toggled.connect(lambda _on: self._summarise())
+        entries = [(t("Fine-tune: learn what is new"), words.FINETUNE)]
+        entries += [(t("Train {stage} from nothing", stage=words.stage(name)), name) for name in words.STAGES]
+        fill_chooser(self.stage, entries)
+        self.stage.currentIndexChanged.connect(lambda _index: self._stage_chosen())
         self.jobs_table.on_chosen(self._job_chosen)
         self.curves.currentIndexChanged.connect(self._draw)
         bind = self.desk.actions.bind
         bind("finetune.start", self._start)
-        bind("finetune.cancel", lambda: self._on_job("cancel", "It stops at the next checkpoint"))
-        bind("finetune.resume", lambda: self._on_job("resume", "It goes on from its checkpoint"))
+        bind("finetune.options", self._show_below)
+        bind("finetune.tick", self.options.tick)
+        bind("finetune.pause", self._pause)
+        bind("finetune.cancel", lambda: self._on_job("cancel", t("It stops at the next checkpoint")))
+        bind("finetune.resume", lambda: self._on_job("resume", t("It goes on from its checkpoint")))
         bind("finetune.promote", self._promote)
+        bind("finetune.retry", self._retry)
+        bind("finetune.rollback", self._roll_back)
         self._stage_chosen()
 
-    # choosing -------------------------------------------------------------------------------------------------------
+    # what one click would do ----------------------------------------------------------------------------------------
+
+    @property
+    def tuning(self) -> bool:
+        """One click fine-tunes; otherwise it trains a stage from nothing."""
+        return bool(self.stage.currentData() == words.FINETUNE)
 
     def opened(self) -> None:
         """Jobs and library can be read."""
@@ -169,24 +169,15 @@ class FinetunePage(Page):
         self.poll()
 
     def _stage_chosen(self) -> None:
-        name = self.stage.currentData()
-        tuning = name == words.FINETUNE
-        only_tuning: tuple[QWidget, ...] = (self._base_heading, self.base)
-        only_stages: tuple[QWidget, ...] = (self._kinds_heading, *self.kinds.values())
-        for widget in (*only_tuning, *only_stages):
-            widget.setVisible(tuning == (widget in only_tuning))
-        if tuning:
-            self.purpose.setText("Adds what the new takes show and keeps what the model knew (Knowledge Matching).")
-            self._gather()
-            return
-        stage = words.STAGES[name]
-        self.purpose.setText(stage.purpose)
-        for kind, box in self.kinds.items():
-            box.blockSignals(True)
-            box.setEnabled(kind in stage.kinds)
-            box.setChecked(kind in stage.kinds)
-            box.blockSignals(False)
-        self._summarise()
+        self.summary.setVisible(self.tuning)
+        self.choice.setVisible(not self.tuning)
+        self._options_button.setVisible(self.tuning)
+        self.desk.actions["finetune.start"].setText(t("Fine-tune") if self.tuning else t("Start training"))
+        if self.tuning:
+            self._look()
+        else:
+            self.choice.show_stage(self.stage.currentData())
+        self._show_below()
 
     def _load_takes(self) -> None:
         library = self.desk.library
@@ -194,89 +185,107 @@ class FinetunePage(Page):
             self.ask("shelf", library.episodes, self._show_takes)
 
     def _show_takes(self, takes: tuple[TakeRecord, ...]) -> None:
-        self._takes = takes
-        usable = Counter(take.kind for take in takes if take.outcome != "failure")
-        for kind, box in self.kinds.items():
-            box.setText(f"{words.kind(kind)}  ({usable.get(kind, 0)})")
-        if self.stage.currentData() == words.FINETUNE:
-            self._gather()
-        else:
-            self._summarise()
+        self.choice.show_takes(takes)
+        self._settle.start()
 
-    def _chosen_takes(self) -> list[str]:
-        kinds = {kind for kind, box in self.kinds.items() if box.isChecked() and box.isEnabled()}
-        return [take.id for take in self._takes if take.kind in kinds and take.outcome != "failure"]
+    def _options_changed(self) -> None:
+        self._settle.start()  # typing a number is many changes
 
-    def _summarise(self) -> None:
-        if self.stage.currentData() == words.FINETUNE:
+    def _look(self) -> None:
+        """Ask, in the background, what one click would do; only the answer to the newest question counts."""
+        jobs = self.desk.jobs
+        if jobs is None or not self.tuning:
             return
-        count = len(self._chosen_takes())
-        if count:
-            self.summary.setText(f"{count} takes to learn from; failures are left out.")
-        else:
-            self.summary.setText("▲ Nothing to learn from yet: record takes (Ctrl+1) or import some.")
-
-    def _gather(self) -> None:
-        """What fine-tuning would learn from, and what speaks against it."""
-        base, home = self.base.currentData(), self.desk.home
-        if self.stage.currentData() != words.FINETUNE or self.desk.library is None:
+        self._asked += 1
+        asked, base, takes, options = (
+            self._asked,
+            self.options.base.currentData(),
+            self.options.chosen(),
+            self.options.options(),
+        )
+        self.offer = None
+        self.summary.looking()
+        if takes == ():
+            self._refused(asked, WorkbenchError(t("no take is ticked"), t("Tick some in the options")))
             return
-        self._material = None
-        self.summary.setText("◔ Looking for new takes")
-        self.desk.bridge.run_in_background(lambda: gather(home, base), self._gathered, self._not_gathered, lane="jobs")
+        self.desk.bridge.run_in_background(
+            lambda: offer(jobs.home, base, takes, options),
+            lambda found: self._offered(asked, found),
+            lambda error: self._refused(asked, error),
+            lane="jobs",
+        )
 
-    def _gathered(self, material: Material) -> None:
-        self._material = material
-        lines = [f"{words.task(task)}: {n} new takes" for task, n in material.takes_per_task.items()]
-        lines += [f"{len(material.replay)} old takes are rehearsed."]
-        self.summary.setText("\n".join([*lines, *(f"▲ {words.task(warning)}" for warning in material.warnings)]))
+    def _offered(self, asked: int, found: Offer) -> None:
+        if asked == self._asked:
+            self.offer = found
+            self.summary.show_offer(found)
+            self.options.show_takes(found.candidates)
 
-    def _not_gathered(self, error: WorkbenchError) -> None:
-        self._material = None
-        self.summary.setText(f"▲ {error.what[0].upper()}{error.what[1:]}. {error.next_step}.")
+    def _refused(self, asked: int, error: WorkbenchError) -> None:
+        if asked == self._asked:
+            self.offer = None
+            self.summary.refused(error)
 
     # doing ----------------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        jobs, stage, preset = self.desk.jobs, self.stage.currentData(), self.preset.currentData()
-        takes, material = self._chosen_takes(), self._material
+        jobs, found, options = self.desk.jobs, self.offer, self.options.options()
+        stage, takes, preset = self.stage.currentData(), self.choice.takes(), self.choice.preset.currentData()
         if jobs is None:
             return
 
         def work() -> str:
-            if stage == words.FINETUNE and material is not None:
-                return start_finetuning(jobs, material, preset)
-            return jobs.start(stage, preset, episodes=takes)
+            if stage != words.FINETUNE:
+                return jobs.start(stage, preset, episodes=takes)
+            if found is None:
+                raise WorkbenchError(t("nothing to learn is chosen"), t("Record takes of a new task"))
+            return one_click(jobs, found.material, options)
 
-        self.notice.busy(f"Starting {words.stage(stage)}")
+        self.notice.busy(t("Starting {what}", what=words.stage(stage)))
         self.ask("jobs", work, self._started)
 
     def _started(self, _run_id: str) -> None:
-        self.notice.done("Training has started; it goes on even if you close the window")
+        self.notice.done(t("It has started, and goes on even if you close the window"))
+        self.desk.actions["finetune.options"].setChecked(False)
         self._show_newest = True
         self.poll()
 
     def _on_job(self, verb: str, said: str) -> None:
         jobs, job = self.desk.jobs, self._job()
         if jobs is not None and job is not None:
-            self.ask("jobs", lambda: getattr(jobs, verb)(job.run_id), lambda _none: self.notice.done(said))
+            self.ask("jobs", lambda: getattr(jobs, verb)(job.run_id), lambda _none: self._say_done(said))
+
+    def _pause(self) -> None:
+        job = self._job()
+        if job is not None and job.pausing:
+            self._on_job("go_on", t("It goes on"))
+        else:
+            self._on_job("pause", t("It rests after its present step"))
+
+    def _retry(self) -> None:
+        jobs, job = self.desk.jobs, self._job()
+        if jobs is not None and job is not None:
+            self.ask("jobs", lambda: retry(jobs, job.run_id), self._started)
 
     def _promote(self) -> None:
-        chosen, home = self.models_table.chosen(), self.desk.home
-        if chosen:
-            model = self.models.records[chosen[0]]
-            done = f"{words.stage(model.stage)} {model.id[:12]} is in use now"
-            self.ask("jobs", lambda: promote(home, model.id), lambda _record: self._promoted(done))
+        job, home = self._job(), self.desk.home
+        if job is not None and job.model_id:
+            said = t("The new model is in use now")
+            self.ask("jobs", lambda: promote(home, job.model_id), lambda _record: self._say_done(said))
 
-    def _promoted(self, done: str) -> None:
-        self.notice.done(done)
+    def _roll_back(self) -> None:
+        home, said = self.desk.home, t("The model before is in use again")
+        self.ask("jobs", lambda: rollback(home), lambda _record: self._say_done(said))
+
+    def _say_done(self, said: str) -> None:
+        self.notice.done(said)
         self.poll()
 
     # watching -------------------------------------------------------------------------------------------------------
 
     def poll(self) -> None:
         """Look at the run folders; never twice at the same time."""
-        jobs, job = self.desk.jobs, self._job()
+        jobs, job, home = self.desk.jobs, self._job(), self.desk.home
         if jobs is None or self._asking:
             return
         self._asking = True
@@ -284,7 +293,10 @@ class FinetunePage(Page):
         def look() -> _News:
             found = jobs.jobs()
             shown = job.run_id if job is not None else found[-1].run_id if found else ""
-            return _News(tuple(reversed(found)), jobs.curve(shown) if shown else {}, tuple(reversed(jobs.models())))
+            tuned = any(each.run_id == shown and each.tuning and each.state == "done" for each in found)
+            receipt = receipt_of(home, shown) if tuned else None
+            curve = jobs.curve(shown) if shown else {}
+            return _News(tuple(reversed(found)), shown, curve, receipt, tuple(reversed(jobs.models())))
 
         self.desk.bridge.run_in_background(look, self._show, self._not_looked, lane="jobs")
 
@@ -301,18 +313,23 @@ class FinetunePage(Page):
             keep = self.jobs.row_of(chosen.run_id) if chosen is not None and not self._show_newest else 0
             self.jobs_table.selectRow(max(0, keep))
             self._show_newest = False
-        self._show_models(news.models)
-        self._show_curve(news.curve)
+        self.options.show_models(news.models)
+        job = self._job()
+        if job is not None and job.run_id == news.shown:
+            self._show_curve(news.curve)
+            self._receipt_of = news.shown if news.receipt is not None else ""
+            if news.receipt is not None:
+                self.receipt.show_receipt(news.receipt)
+        self._show_below()
         self._say_message()
 
-    def _show_models(self, models: tuple[ModelEntry, ...]) -> None:
-        self.models.replace(models)
-        self._models_stack.setCurrentIndex(0 if models else 1)
-        self.ladder.setText(_ladder(models))
-        drivers = [m for m in models if m.stage == "rf"]
-        entries: list[tuple[str, Any]] = [("The one in use, else the newest", None)]
-        entries += [(f"{m.id[:12]} · {words.when(m.created_at)}", m.id) for m in drivers]
-        fill_chooser(self.base, entries)
+    def _show_below(self) -> None:
+        job = self._job()
+        if self.tuning and self.desk.actions["finetune.options"].isChecked():
+            self.below.setCurrentIndex(_OPTIONS)
+        else:
+            shown = job is not None and job.run_id == self._receipt_of
+            self.below.setCurrentIndex(_RECEIPT if shown else _CURVES)
 
     def _job(self) -> JobStatus | None:
         chosen = self.jobs_table.chosen()
@@ -320,20 +337,19 @@ class FinetunePage(Page):
 
     def _job_chosen(self) -> None:
         self._say_message()
+        self._show_below()
         self.poll()
 
     def _say_message(self) -> None:
         job = self._job()
-        self.message.setText(job.message if job is not None else "")
+        self.message.setText(_told(job) if job is not None else "")
 
     def _show_curve(self, curve: Curve) -> None:
         self._curve = curve
-        names = [name for name in curve if name not in ("seconds", "lr")]
+        names = [name for name in curve if name not in _NOT_DRAWN]
         losses = [name for name in names if "loss" in name]
-        entries: list[tuple[str, Any]] = [("All losses", None)] if len(losses) > 1 else []
-        fill_chooser(
-            self.curves, entries + [(name.replace("_", " "), name) for name in (*losses, *names) if name in names]
-        )
+        entries: list[tuple[str, Any]] = [(t("All losses"), None)] if len(losses) > 1 else []
+        fill_chooser(self.curves, entries + [(name.replace("_", " "), name) for name in (*losses, *names)])
         self._draw()
 
     def _draw(self) -> None:
@@ -344,12 +360,16 @@ class FinetunePage(Page):
     def situation(self, base: Situation) -> Situation:
         """What can be started, and what is chosen."""
         job = self._job()
-        ready = self._material is not None if self.stage.currentData() == words.FINETUNE else bool(self._chosen_takes())
+        ready = self.offer is not None if self.tuning else bool(self.choice.takes())
+        refused = job is not None and job.run_id == self._receipt_of and not self.receipt.allowed
+        self.desk.actions["finetune.pause"].setChecked(job is not None and job.pausing and not job.ended)
         return replace(
             base,
             jobs_ready=self.desk.jobs is not None and ready,
             job=str(job.state) if job is not None else "",
-            model_chosen=bool(self.models_table.chosen()),
+            tuned=job is not None and job.run_id == self._receipt_of,
+            model_chosen=job is not None and bool(job.model_id) and not refused,
+            listing=self.below.currentIndex() == _OPTIONS,
         )
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
@@ -366,6 +386,7 @@ class FinetunePage(Page):
     def close_page(self) -> None:
         """Stop looking."""
         self._timer.stop()
+        self._settle.stop()
         super().close_page()
 
 
@@ -380,11 +401,13 @@ def _stack(table: QWidget, empty: str) -> QStackedWidget:
     return stack
 
 
-def _ladder(models: tuple[ModelEntry, ...]) -> str:
-    """Which stages have a model already."""
-    trained = Counter(model.stage for model in models)
-    lines = [
-        f"{'✔' if trained[name] else '○'}  {stage.title}: {trained[name] or 'no'} model{'s' * (trained[name] != 1)}"
-        for name, stage in words.STAGES.items()
-    ]
-    return "\n".join(lines)
+def _told(job: JobStatus) -> str:
+    """One line about a run: its phase, its pace, its message."""
+    said = [words.task(job.message)] if job.message else []
+    if job.pausing and not job.ended and job.state != "paused":
+        said.append(t("rests after its present step"))
+    if job.state == "running" and job.samples_per_s:
+        said.append(t("{n} rows a second", n=f"{job.samples_per_s:.0f}"))
+    if not job.ended and job.memory_mb:
+        said.append(t("{n} MB in use", n=job.memory_mb))
+    return " · ".join(said)

@@ -24,6 +24,14 @@ _FIGURES: dict[str, tuple[tuple[str, str, str], ...]] = {  # words, path into th
 }
 
 
+_PHASES = {
+    "train": mark("training"),
+    "measure": mark("comparing"),
+    "drive": mark("driving both"),
+    "judge": mark("judging"),
+}
+
+
 def jobs_model(theme: Theme) -> RowsModel[JobStatus]:
     """Trainings, newest first."""
 
@@ -31,9 +39,9 @@ def jobs_model(theme: Theme) -> RowsModel[JobStatus]:
         return words.job_state(job.state)
 
     columns: tuple[Column[JobStatus], ...] = (
-        Column(t("Stage"), lambda j: words.stage(j.stage), 110),
+        Column(t("Stage"), lambda j: words.stage(words.FINETUNE if j.tuning else j.stage), 110),
         Column(t("State"), lambda j: f"{state(j).symbol} {state(j).word}", 112, lambda j: state(j).colour),
-        Column(t("Progress"), _progress_words, 0, None, lambda j: j.step / j.steps if j.steps else 0.0),
+        Column(t("Progress"), _progress_words, 0, None, _share),
         Column(t("Time left"), lambda j: words.left(j.eta_s) if j.state == "running" else "", 142),
         Column(t("Started"), _started, 134),
     )
@@ -68,7 +76,20 @@ def curve_lines(curve: Mapping[str, tuple[Sequence[float], Sequence[float]]], na
     return tuple(lines)
 
 
+def phase(job: JobStatus) -> str:
+    """What a fine-tuning with its check is doing, "" for other runs and ended ones."""
+    return t(_PHASES.get(job.phase, job.phase)) if job.phase and not job.ended else ""
+
+
+def _share(job: JobStatus) -> float:
+    if phase(job) and job.of:
+        return job.done / job.of
+    return job.step / job.steps if job.steps else 0.0
+
+
 def _progress_words(job: JobStatus) -> str:
+    if phase(job) and job.of:
+        return f"{phase(job)} {job.done}/{job.of}"
     return t("{n} of {all}", n=job.step, all=job.steps) if job.steps else ""
 
 

@@ -65,7 +65,7 @@ class Runner:
         self.notes = notes
         self.teller = teller
         self.seed = seed
-        self.jobs = Jobs(home)
+        self.jobs = Jobs(home, slots=2)
         self._recorded = recorded
 
     # takes ----------------------------------------------------------------------------------------------------------

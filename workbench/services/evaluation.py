@@ -73,6 +73,19 @@ def pooled(rates: Sequence[Rate]) -> Rate:
     return Rate.of(sum(round(rate.success * rate.n) for rate in rates), sum(rate.n for rate in rates))
 
 
+def change_interval(before: Rate, after: Rate) -> tuple[float, float]:
+    """95 % interval of the change of a rate, after - before: the hybrid score interval of two independent rates.
+
+    R. G. Newcombe, Statistics in Medicine 17, 1998, method 10. (-1, 1) if either was never tried.
+    """
+    if not (before.n and after.n):
+        return -1.0, 1.0
+    change = after.success - before.success
+    down = math.hypot(after.success - after.interval[0], before.interval[1] - before.success)
+    up = math.hypot(after.interval[1] - after.success, before.success - before.interval[0])
+    return max(-1.0, change - down), min(1.0, change + up)
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """The outcome of one head's trials.

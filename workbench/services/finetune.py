@@ -1,4 +1,4 @@
-"""One click: from new takes to a model that can the new task and still the old ones, with the receipt that says so.
+"""What a fine-tuning learns from: new takes, old ones to rehearse, and what speaks against them.
 
 The run starts from a trained CLAP-RF model, keeps a frozen copy of it as reference and pulls the new model towards
 the copy's answers under old instructions (Knowledge Matching), with a small replay of old takes.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +18,8 @@ from storage.layout import Home
 from storage.records import EpisodeRecord
 from workbench.core.errors import WorkbenchError
 from workbench.core.types import EpisodeKind, Outcome
-from workbench.services.evaluation import Rate
+from workbench.services.evaluation import Rate, change_interval
+from workbench.services.finetune_check import trouble, warnings
 from workbench.services.jobs import Jobs
 from workbench.services.library import Library
 
@@ -32,7 +33,7 @@ KNOWLEDGE_MATCHING: Mapping[str, Any] = MappingProxyType(
         "human_share": 0.0,
     }
 )
-FEW_TAKES = 10
+MOST_REPLAYED = 600  # takes; spread evenly over the tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Material:
         replay: ids of takes the parent knew, still on disk.
         takes_per_task, old_tasks: number of new takes by task; tasks the parent was shown by robot.
         warnings: sentences a person should read before starting.
+        tasks: task by id of every take in ``episodes`` and ``replay``.
     """
 
     parent: ModelRecord
@@ -53,6 +55,12 @@ class Material:
     takes_per_task: Mapping[str, int]
     old_tasks: tuple[str, ...]
     warnings: tuple[str, ...]
+    tasks: Mapping[str, str]
+
+    @property
+    def new_tasks(self) -> tuple[str, ...]:
+        """Tasks that the parent was not shown by robot."""
+        return tuple(task for task in self.takes_per_task if task not in self.old_tasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,7 @@ class Candidate:
         why: ``demonstration``, ``correction`` (somebody took over from a policy) or ``success`` (of a policy, alone).
         corrected_s: for how long a person moved the arm in the middle of a policy's attempt.
         chosen: taken unless a person says otherwise; a policy's own successes teach it little that it does not know.
+        trouble: why it should not be learned from, "" if nothing speaks against it. usable: it could be all the same.
     """
 
     episode_id: str
@@ -70,17 +79,40 @@ class Candidate:
     why: str
     corrected_s: float
     chosen: bool
+    trouble: str = ""
+    usable: bool = True
 
 
 def candidates(home: Path, base: str | None = None) -> tuple[Candidate, ...]:
     """Everything new since a model was trained, oldest first: demonstrations, corrected attempts, successes."""
     root = Home.open(home)
     parent = read_record(root, base) if base else newest(root, "rf")
-    seen = {episode_id for episode_id, _ in parent.data}
     with Library(home) as library:
-        records = sorted(library.episodes(), key=lambda record: record.id)
-    found = (_candidate(record) for record in records if record.id not in seen)
-    return tuple(candidate for candidate in found if candidate is not None)
+        return _candidates(library.episodes(), seen_by(root, parent), parent)
+
+
+def seen_by(home: Home, model: ModelRecord) -> frozenset[str]:
+    """Ids of every take that a model or one it came from has learned from; a fine-tuning rehearses only some."""
+    found: set[str] = set()
+    names: set[str] = set()
+    while model.id not in names:
+        names.add(model.id)
+        found |= {episode_id for episode_id, _ in model.data}
+        try:
+            model = read_record(home, model.parent)
+        except WorkbenchError:
+            break  # it was trained from nothing, or what it came from was deleted
+    return frozenset(found)
+
+
+def _candidates(records: Sequence[EpisodeRecord], seen: frozenset[str], parent: ModelRecord) -> tuple[Candidate, ...]:
+    found = []
+    for record in sorted(records, key=lambda record: record.id):
+        candidate = _candidate(record) if record.id not in seen else None
+        if candidate is not None:
+            words, usable = trouble(record, parent)
+            found.append(replace(candidate, trouble=words, usable=usable, chosen=candidate.chosen and not words))
+    return tuple(found)
 
 
 def _candidate(record: EpisodeRecord) -> Candidate | None:
@@ -101,7 +133,7 @@ class Receipt:
     """What fine-tuning did to one task: success before and after.
 
     Attributes:
-        verdict: ``better``, ``worse`` (the intervals do not overlap) or ``no clear change``.
+        verdict: ``better``, ``worse`` (the interval of the change does not reach zero) or ``no clear change``.
     """
 
     task: str
@@ -111,9 +143,8 @@ class Receipt:
 
     @property
     def verdict(self) -> str:
-        if self.after.interval[0] > self.before.interval[1]:
-            return "better"
-        return "worse" if self.after.interval[1] < self.before.interval[0] else "no clear change"
+        low, high = change_interval(self.before, self.after)
+        return "better" if low > 0 else "worse" if high < 0 else "no clear change"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -127,31 +158,34 @@ class Receipt:
 def gather(home: Path, base: str | None = None, episodes: Sequence[str] | None = None) -> Material:
     """Choose and check what to learn from: the given takes, else all chosen ``candidates``.
 
-    Raises WorkbenchError if there is no CLAP-RF model, an unknown take, or nothing new.
+    Raises WorkbenchError if there is no CLAP-RF model, an unknown take, nothing new, or a named take that nothing can
+    be learned from.
     """
     root = Home.open(home)
     parent = read_record(root, base) if base else newest(root, "rf")
     if parent.stage != "rf":
         raise WorkbenchError(f"the model {parent.id} is of stage {parent.stage}", "Fine-tuning starts from an rf model")
-    seen = {episode_id for episode_id, _ in parent.data}
+    seen = seen_by(root, parent)
     with Library(home) as library:
         records = {record.id: record for record in library.episodes()}
         named = tuple(library.find(episode_id).id for episode_id in episodes or ())
-    chosen = named or tuple(found.episode_id for found in candidates(home, parent.id) if found.chosen)
+    new = _candidates(tuple(records.values()), seen, parent)
+    chosen = named or tuple(found.episode_id for found in new if found.chosen)
     if not chosen:
-        raise WorkbenchError(
-            f"there is no new demonstration since the model {parent.id}", "Record some, or name takes with --episodes"
-        )
-    replay = tuple(i for i in sorted(seen) if i in records and records[i].kind == EpisodeKind.TELEOP)
+        raise _nothing_new(parent, new)
+    _refuse_unusable([records[i] for i in named if i in records], parent)
+    known = [records[i] for i in sorted(seen) if i in records and records[i].kind == EpisodeKind.TELEOP]
+    replay = _spread(known, MOST_REPLAYED)
     counts = Counter(records[i].task if i in records else "" for i in chosen)
-    instructions = {r.task: r.instruction for r in records.values() if r.id in set(chosen)}
     shown = tuple(dict.fromkeys(records[i].task for i in replay))  # a task only seen in human clips is still new
-    warnings = _warnings(counts, instructions, replay)
-    return Material(parent, chosen, replay, MappingProxyType(dict(counts)), shown or parent.tasks, warnings)
+    told = warnings([records[i] for i in chosen if i in records], replay, parent)
+    tasks = {i: records[i].task for i in (*chosen, *replay) if i in records}
+    per_task = MappingProxyType(dict(counts))
+    return Material(parent, chosen, replay, per_task, shown or parent.tasks, told, MappingProxyType(tasks))
 
 
 def start(jobs: Jobs, material: Material, preset: str = "station", **changes: Any) -> str:
-    """Start the fine-tuning run; returns its id at once. Recipe fields may be changed by name."""
+    """Start the training alone, without the check for forgetting; returns its id at once."""
     recipe = {**KNOWLEDGE_MATCHING, **changes}
     if not material.replay:
         recipe["replay_share"] = 0.0
@@ -170,9 +204,34 @@ def receipts(before: Mapping[str, Rate], after: Mapping[str, Rate], new_tasks: S
     return tuple(Receipt(task, task in new_tasks, before[task], after[task]) for task in before if task in after)
 
 
-def _warnings(counts: Mapping[str, int], instructions: Mapping[str, str], replay: Sequence[str]) -> tuple[str, ...]:
-    found = [f"{task}: only {n} takes; {FEW_TAKES} or more are advised" for task, n in counts.items() if n < FEW_TAKES]
-    found += [f"{task}: the takes carry no instruction" for task in counts if not instructions.get(task, "").strip()]
-    if not replay:
-        found.append("no take the parent knew is on disk any more, so nothing can be replayed")
-    return tuple(found)
+def _nothing_new(parent: ModelRecord, new: Sequence[Candidate]) -> WorkbenchError:
+    troubled = [candidate for candidate in new if candidate.trouble]
+    if troubled:
+        first = troubled[0]
+        said = f"{len(troubled)} new takes are left out; the first, {first.episode_id[:12]}, {first.trouble}"
+        return WorkbenchError(f"there is no new demonstration to learn from ({said})", "Record others")
+    return WorkbenchError(
+        f"there is no new demonstration since the model {parent.id}", "Record some, or name takes with --episodes"
+    )
+
+
+def _refuse_unusable(named: Sequence[EpisodeRecord], parent: ModelRecord) -> None:
+    for record in named:
+        words, usable = trouble(record, parent)
+        if words and not usable:
+            raise WorkbenchError(f"nothing can be learned from the take {record.id[:12]}: it {words}", "Leave it out")
+
+
+def _spread(known: Sequence[EpisodeRecord], most: int) -> tuple[str, ...]:
+    """All of them, or ``most`` with as many of every task as of any other, spread over time; in order of their ids."""
+    if len(known) <= most:
+        return tuple(record.id for record in known)
+    by_task: dict[str, list[str]] = {}
+    for record in known:
+        by_task.setdefault(record.task, []).append(record.id)
+    share = max(1, most // len(by_task))
+    kept = []
+    for ids in by_task.values():
+        step = max(1.0, len(ids) / share)
+        kept += [ids[int(k * step)] for k in range(min(share, len(ids)))]
+    return tuple(sorted(kept))

@@ -27,23 +27,42 @@ from workbench.core.files import read_json, write_json
 from workbench.core.states import JobState
 from workbench.services.hosting import start_detached
 from workbench.services.machine import child_environment
-from workbench.services.run_files import JobStatus, last_line, read_lines, read_status, read_tail, run_stamp
+from workbench.services.run_files import (
+    CANCELLED,
+    PAUSED,
+    JobStatus,
+    last_line,
+    read_lines,
+    read_status,
+    read_tail,
+    run_stamp,
+)
 from workbench.services.runs import plan_run
 
 __all__ = ["JobStatus", "Jobs"]
 
 LEAVE_S = 20.0
-WORKER = "models.train_worker"
+WORKER = "workbench.services.job_worker"
 Progress = Callable[[JobStatus], None]
 
 
 class Jobs:
-    """All training runs of a data folder. Methods may be called from any one thread at a time; only ``wait`` blocks."""
+    """All training runs of a data folder. Methods may be called from any one thread at a time; only ``wait`` blocks.
 
-    def __init__(self, home: Path, bus: Bus | None = None) -> None:
+    Args:
+        slots: how many runs that are started here may be at work at the same time; the others wait in a queue.
+    """
+
+    def __init__(self, home: Path, bus: Bus | None = None, slots: int = 1) -> None:
         self._home = Home.open(home)
         self._bus = bus or Bus()
+        self._slots = slots
         self._seen: dict[str, tuple[tuple[int, ...], JobStatus]] = {}
+
+    @property
+    def home(self) -> Home:
+        """The data folder."""
+        return self._home
 
     def start(self, stage: str, preset: str = "station", **choices: Any) -> str:
         """Start training a stage in its own process. Returns the run's id at once.
@@ -54,7 +73,7 @@ class Jobs:
         """
         spec = plan_run(self._home, stage, preset, **choices)
         spec.write()
-        self._launch(spec.run_id, steps=spec.recipe.steps)
+        self.launch(spec.run_id, steps=spec.recipe.steps)
         return spec.run_id
 
     def resume(self, run_id: str) -> None:
@@ -62,17 +81,29 @@ class Jobs:
         status = self.status(run_id)
         if status.state not in (JobState.FAILED, JobState.CANCELLED):
             raise StateError(f"run {run_id} is {status.state}", "Only a failed or cancelled run can be resumed")
-        self._launch(run_id, step=status.step, steps=status.steps, started_at=status.started_at, resume=True)
+        (self._folder(run_id) / PAUSED).unlink(missing_ok=True)
+        self.launch(run_id, step=status.step, steps=status.steps, started_at=status.started_at, resume=True)
 
     def cancel(self, run_id: str) -> None:
         """Ask a run to checkpoint and end; it can be resumed. Returns at once."""
         status = self.status(run_id)
         if status.ended:
             raise StateError(f"run {run_id} is {status.state} already", "There is nothing to cancel")
-        (self._folder(run_id) / "cancelled").touch()
+        (self._folder(run_id) / CANCELLED).touch()
         pid = self._living_pid(run_id)
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
+
+    def pause(self, run_id: str) -> None:
+        """Ask a run to rest at its next step; it stays in memory and keeps its place. Returns at once."""
+        status = self.status(run_id)
+        if status.ended:
+            raise StateError(f"run {run_id} is {status.state} already", "There is nothing to pause")
+        (self._folder(run_id) / PAUSED).touch()
+
+    def go_on(self, run_id: str) -> None:
+        """Let a paused run go on."""
+        (self._folder(run_id) / PAUSED).unlink(missing_ok=True)
 
     def jobs(self) -> tuple[JobStatus, ...]:
         """Every run, oldest first; publishes JobProgressed for those that moved. Cheap enough for 2 Hz."""
@@ -141,19 +172,21 @@ class Jobs:
         """Every model of the data folder, oldest first."""
         return list_models(self._home)
 
-    # parts ----------------------------------------------------------------------------------------------------------
-
-    def _launch(
+    def launch(
         self, run_id: str, *, step: int = 0, steps: int = 0, started_at: float | None = None, resume: bool = False
     ) -> None:
+        """Start the process of a run whose folder is written. For services that write their own."""
         folder = self._home.runs / run_id
-        (folder / "cancelled").unlink(missing_ok=True)
+        (folder / CANCELLED).unlink(missing_ok=True)
         begun = {"state": str(JobState.QUEUED), "step": step, "steps": steps, "message": "starting", "model_id": ""}
         write_json(folder / "status.json", {**begun, "pid": None, "updated_at": time.time()})
-        arguments = [sys.executable, "-m", WORKER, str(folder), *(["--resume"] if resume else [])]
+        more = ["--slots", str(self._slots), *(["--resume"] if resume else [])]
+        arguments = [sys.executable, "-m", WORKER, str(folder), *more]
         pid = start_detached(arguments, str(folder / "log.txt"), child_environment())
         started = started_at if started_at is not None else time.time()
         write_json(folder / "process.json", {"pid": pid, "started_at": started})
+
+    # parts ----------------------------------------------------------------------------------------------------------
 
     def _folder(self, run_id: str) -> Path:
         folder = self._home.runs / run_id
@@ -188,14 +221,15 @@ class Jobs:
         status = read_status(folder)  # it may have ended well between the two looks
         if status.ended:
             return status
-        if (folder / "cancelled").exists():
+        if (folder / CANCELLED).exists():
             state, message = JobState.CANCELLED, "cancelled; resume it to go on"
         else:
             state, message = JobState.FAILED, f"was killed at step {status.step}; resume it"
             last = last_line(folder / "log.txt")
             message += f" (its last words: {last})" if last else ""
         written = read_json(folder / "status.json")
-        write_json(folder / "status.json", {**written, "state": str(state), "message": message})
+        with contextlib.suppress(OSError):  # a full disk; it is told all the same
+            write_json(folder / "status.json", {**written, "state": str(state), "message": message})
         return replace(status, state=state, message=message, eta_s=None)
 
 

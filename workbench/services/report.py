@@ -25,6 +25,7 @@ from workbench.services.library import TakeView
 from workbench.services.machine import machine, versions
 from workbench.services.report_arrays import array_blocks
 from workbench.services.report_metrics import metric_blocks, short
+from workbench.services.report_receipt import receipt_sections
 
 TEMPLATES = Path(__file__).parent / "templates"
 STRIP_PICTURES = 8
@@ -56,6 +57,7 @@ def write_run_report(home: Path, run_id: str) -> Path:
         subtitle=f"Run {run_id}, {status.state} after {status.step} of {status.steps} steps. {status.message}",
         sections=(
             *alignment_sections(home, run_id),
+            *receipt_sections(folder),
             Section("Training", blocks=training_blocks(jobs, folder, run_id)),
             Section("Recipe", blocks=(facts(recipe, "Everything the run was told", "wide"),)),
             machine_section({}, ""),

@@ -13,6 +13,9 @@ from workbench.core.files import read_json
 from workbench.core.states import JobState
 
 TAIL_BYTES = 8192
+HEAD_BYTES = 1024
+CHAIN, PHASES = "finetune.json", "phases.jsonl"  # only in the folder of a fine-tuning with its check
+PAUSED, WAITING, CANCELLED = "paused", ".waiting", "cancelled"  # there while it rests, waits; once it was cancelled
 ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 
 
@@ -26,6 +29,9 @@ class JobStatus:
         message: what is going on, or why it ended.
         model_id: the model it made, "" until it is done.
         started_at: seconds since the epoch.
+        phase: of a fine-tuning with its check: ``train``, ``measure``, ``drive``, ``judge``; "" for other runs.
+        done, of: how far the phase is, in its own units. tuning: it is such a fine-tuning.
+        pausing: somebody wants it to rest. memory_mb, samples_per_s: of the trainer, 0 while unknown.
     """
 
     run_id: str
@@ -38,6 +44,13 @@ class JobStatus:
     message: str
     model_id: str
     started_at: float
+    phase: str = ""
+    done: int = 0
+    of: int = 0
+    tuning: bool = False
+    pausing: bool = False
+    memory_mb: int = 0
+    samples_per_s: float = 0.0
 
     @property
     def ended(self) -> bool:
@@ -50,6 +63,9 @@ def read_status(folder: Path) -> JobStatus:
     process = read_json(folder / "process.json") if (folder / "process.json").exists() else {}
     lines = _parse(read_tail(folder / "progress.jsonl", TAIL_BYTES))
     state = JobState(status.get("state", "queued"))
+    tuning = (folder / CHAIN).exists()
+    phases = _parse(read_tail(folder / PHASES, TAIL_BYTES), "phase") if tuning else []
+    phase = phases[-1] if phases and state not in ENDED else {}
     step, steps = int(status.get("step", 0)), int(status.get("steps", 0))
     if lines and state is JobState.RUNNING:
         step = max(step, int(lines[-1].get("step", 0)))
@@ -60,11 +76,28 @@ def read_status(folder: Path) -> JobStatus:
         step=step,
         steps=steps,
         metrics=lines[-1] if lines else {},
-        eta_s=_eta(lines, step, steps) if state is JobState.RUNNING else None,
+        eta_s=_left(phase, _eta(lines, step, steps)) if state is JobState.RUNNING else None,
         message=str(status.get("message", "")),
         model_id=str(status.get("model_id") or ""),
         started_at=float(process.get("started_at", 0.0)),
+        phase=str(phase.get("phase", "")),
+        done=int((phase or status).get("done", 0)),
+        of=int((phase or status).get("of", 0)),
+        tuning=tuning,
+        pausing=(folder / PAUSED).exists(),
+        memory_mb=int(status.get("memory_mb", 0)),
+        samples_per_s=float(status.get("samples_per_s", 0.0)),
     )
+
+
+def _left(phase: Mapping[str, Any], training_s: float | None) -> float | None:
+    """Seconds left of everything: of the training as its pace tells, and of what comes behind as the phases tell."""
+    if not phase:
+        return training_s
+    own, later = phase.get("left_s"), float(phase.get("later_s", 0.0))
+    if phase["phase"] == "train":
+        own = training_s
+    return None if own is None else round(float(own) + later, 1)
 
 
 def _eta(lines: list[dict[str, Any]], step: int, steps: int) -> float | None:
@@ -86,7 +119,7 @@ def _eta(lines: list[dict[str, Any]], step: int, steps: int) -> float | None:
 def run_stamp(folder: Path) -> tuple[int, ...]:
     """Changes whenever a file that the status is read from changes."""
     found = []
-    for name in ("status.json", "progress.jsonl", "process.json", "cancelled"):
+    for name in ("status.json", "progress.jsonl", "process.json", PHASES, CANCELLED, PAUSED):
         try:
             stat = (folder / name).stat()
             found += [stat.st_mtime_ns, stat.st_size]
@@ -111,15 +144,25 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return _parse(path.read_bytes()) if path.exists() else []
 
 
-def _parse(data: bytes) -> list[dict[str, Any]]:
-    """The whole JSON lines of a piece of a file; a cut first or last line is skipped."""
+def read_ends(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The first and the last whole line of a progress file. ValueError without one."""
+    with open(path, "rb") as file:
+        first = _parse(file.read(HEAD_BYTES))
+    last = _parse(read_tail(path, TAIL_BYTES))
+    if not first or not last:
+        raise ValueError(f"{path} has no whole line")
+    return first[0], last[-1]
+
+
+def _parse(data: bytes, must_have: str = "step") -> list[dict[str, Any]]:
+    """The whole JSON lines of a piece of a file that have a key; a cut first or last line is skipped."""
     found = []
     for line in data.splitlines():
         try:
             value = json.loads(line)
         except ValueError:
             continue
-        if isinstance(value, Mapping) and "step" in value:
+        if isinstance(value, Mapping) and must_have in value:
             found.append(dict(value))
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -36,9 +37,11 @@ def plan_run(
     episodes: Sequence[str] | None = None,
     base: Mapping[str, str] | None = None,
     replay: Sequence[str] = (),
+    hold_out: Sequence[str] = (),
+    unchecked: bool = False,
     **changes: Any,
 ) -> RunSpec:
-    """Everything a trainer needs, checked before a process is started.
+    """Everything a trainer needs, checked before a process is started. See ``RunSpec`` for the arguments.
 
     Raises NotFoundError for an unknown stage, preset, recipe field, take or model, with the nearest right name, and
     WorkbenchError when there is nothing to learn from or an earlier stage is not trained yet.
@@ -50,7 +53,8 @@ def plan_run(
         raise WorkbenchError(f"there is no take that {TITLES[stage]} could learn from", "Record or import some first")
     _check_exist(home, (*chosen, *replay))
     run_id = f"{new_id()[:12]}-{stage}"
-    return RunSpec(stage, recipe, chosen, home.path, bases, tuple(replay), run_id=run_id, preset=preset)
+    spec = RunSpec(stage, recipe, chosen, home.path, bases, tuple(replay), run_id=run_id, preset=preset)
+    return replace(spec, hold_out=tuple(hold_out), unchecked=unchecked)
 
 
 def suitable_episodes(home: Path, stage: str, tasks: Sequence[str] | None = None) -> tuple[str, ...]:
