@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 
 TIP_NUMBERS = 5
 SEEN, PLACE, APART = 0, slice(1, 4), 4
-VERSION = 1
+VERSION = 2
 _PIXELS = 20_000  # at most about this many of a picture are looked at
 _STILL_PICTURES = 40
 _STILL_SHARE = 0.15  # of a take's pictures in which the still scene must be free
 _NEARER_M, _NEARER_SHARE = 0.012, 0.01
 _LEAST_SHARE = 6e-4  # of the picture: less is noise
-_INSIDE_WEIGHT = 0.2  # of a region that does not touch the border, against its area
+_ENTERS_SHARE = 0.1  # of a take's pictures: if in fewer something crosses the border, arms that are all inside count
 _TIP_SHARE, _TIP_LEAST = 0.06, 12
 _APART_LEAST = 1e-4
 
@@ -77,7 +77,32 @@ def read_tips(depth_Thw: Depth, pinhole: Pinhole) -> Floats:
     """(T, 5) of one take's thinned depth pictures (mm, 0 = no reading) of a still camera; zeros where unseen."""
     still = _still_scene(depth_Thw)
     rays = pinhole.rays(*still.shape)
-    return np.stack([_tip(_metres(picture), still, rays) for picture in depth_Thw])
+    nearer = [_regions(_metres(picture), still) for picture in depth_Thw]
+    enters = np.mean([regions.crosses.any() for regions in nearer]) >= _ENTERS_SHARE
+    return np.stack([_tip(_metres(d), r, rays, inside=not enters) for d, r in zip(depth_Thw, nearer, strict=True)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Regions:
+    """What is nearer than the still scene: number of each pixel's region (0 = none), and by region its size in pixels
+    and whether it is large enough and crosses the picture's border."""
+
+    label: NDArray[np.int32]
+    area: NDArray[np.int32]
+    large: NDArray[np.bool_]
+    crosses: NDArray[np.bool_]
+
+
+def _regions(metres: Floats, still: Floats) -> _Regions:
+    near = (metres > 0) & (metres < still - np.maximum(_NEARER_M, _NEARER_SHARE * still))
+    _, label, stats, _ = cv2.connectedComponentsWithStats(near.astype(np.uint8), connectivity=8)
+    area = stats[:, cv2.CC_STAT_AREA].copy()
+    area[0] = 0
+    border = np.zeros(len(area), bool)
+    for edge in (label[0], label[-1], label[:, 0], label[:, -1]):
+        border[np.unique(edge)] = True
+    large = area >= _LEAST_SHARE * near.size
+    return _Regions(label, area, large, border & large)
 
 
 def _metres(depth: Depth) -> Floats:
@@ -93,24 +118,16 @@ def _still_scene(depth_Thw: Depth) -> Floats:
     return _metres(np.take_along_axis(chosen, at[None], axis=0)[0])
 
 
-def _tip(metres: Floats, still: Floats, rays: Floats) -> Floats:
+def _tip(metres: Floats, regions: _Regions, rays: Floats, *, inside: bool) -> Floats:
+    """(5,) of one picture; with ``inside`` arms that do not cross the border count as well."""
     found = np.zeros(TIP_NUMBERS, np.float32)
-    near = (metres > 0) & (metres < still - np.maximum(_NEARER_M, _NEARER_SHARE * still))
-    count, label, stats, _ = cv2.connectedComponentsWithStats(near.astype(np.uint8), connectivity=8)
-    if count < 2:
-        return found
-    area = stats[:, cv2.CC_STAT_AREA].astype(np.float64)
-    border = np.zeros(count, bool)
-    for edge in (label[0], label[-1], label[:, 0], label[:, -1]):
-        border[np.unique(edge)] = True
-    weight = np.where(border, area, _INSIDE_WEIGHT * area)
-    weight[0] = 0.0
-    own = int(np.argmax(weight))
-    apart = np.where(border, 0.0, area)
-    apart[own] = 0.0
-    found[APART] = np.log10(max(apart.max() / near.size, _APART_LEAST) / _APART_LEAST)
-    if area[own] >= _LEAST_SHARE * near.size:
-        found[SEEN], found[PLACE] = 1.0, _far_end(label == own, metres, rays)
+    wanted = np.where(regions.large if inside else regions.crosses, regions.area, 0)
+    own = int(np.argmax(wanted))
+    apart = np.where(regions.crosses, 0, regions.area)
+    if wanted[own] > 0:
+        apart[own] = 0
+        found[SEEN], found[PLACE] = 1.0, _far_end(regions.label == own, metres, rays)
+    found[APART] = np.log10(max(apart.max() / metres.size, _APART_LEAST) / _APART_LEAST)
     return found
 
 

@@ -26,7 +26,7 @@ from models.stages import RunSpec
 from models.takes import load_takes
 from models.tips import PLACE
 from models.train import Result
-from models.vd_net import Glance, VdVae, clashes, contrast, shuffle_clusters
+from models.vd_net import Glance, VdVae, clashes, contrast, shuffle_clusters, whole_path
 from storage.layout import Home
 from workbench.core.errors import WorkbenchError
 
@@ -101,7 +101,10 @@ def look(net: VdVae, recipe: VdVaeRecipe, batch: Batch) -> Glance:
 
 @torch.no_grad()
 def glance_all(model: VdVaeModel, windows: Windows) -> tuple[Tensor, Tensor]:
-    """Tokens (W, N) and confidence (W,) of every window. WorkbenchError if the windows do not fit the model."""
+    """Tokens (W, N) and confidence (W,) of every window. WorkbenchError if the windows do not fit the model.
+
+    Where a person's clip shows hands elsewhere, windows that show none have the confidence 0.
+    """
     if windows.horizon != model.recipe.horizon:
         raise WorkbenchError(
             f"the alignment looks {model.recipe.horizon} steps ahead, these windows {windows.horizon}",
@@ -120,8 +123,12 @@ def glance_all(model: VdVaeModel, windows: Windows) -> tuple[Tensor, Tensor]:
         present = present_cameras(batch)[:, order]
         human = batch.is_human_B
         glance = model.net.glance(now, then, seen_cameras(human, present), ~human, tips_of(model.recipe, batch), human)
-        found.append((glance.tokens_BN, model.net.confidence(glance)))
-    return torch.cat([tokens for tokens, _ in found]), torch.cat([confidence for _, confidence in found])
+        path_B = whole_path(batch.tips_BP5) & model.recipe.tips
+        found.append((glance.tokens_BN, model.net.confidence(glance), path_B))
+    tokens_WN, confidence_W, path_W = (torch.cat(parts) for parts in zip(*found, strict=True))
+    shown = torch.zeros(len(windows.takes)).index_add_(0, windows.take_W, path_W.float()) > 0
+    nobody_W = windows.is_human_W & shown[windows.take_W] & ~path_W
+    return tokens_WN, confidence_W.masked_fill(nobody_W, 0.0)
 
 
 class VdVaeStage:

@@ -97,6 +97,23 @@ def test_what_lies_apart_is_told_from_what_is_held() -> None:
     assert (found[FREE:held, APART] > 1).all() and (found[held:, APART] == 0).all()
 
 
+def test_an_object_that_is_moved_later_is_no_hand() -> None:
+    pictures = scene(np.tile([0.5, 0.3, ARM_M], (12, 1)), "top")
+    pictures[: FREE + 6, 80:88, 60:70] = 950  # rests, also before the hand comes, and is gone in the end
+    found = read_tips(pictures, PINHOLE)
+    assert not found[:FREE, SEEN].any() and found[FREE:, SEEN].all() and (found[:FREE, APART] > 1).all()
+
+
+def test_an_arm_whose_root_never_moves_is_still_seen() -> None:
+    """Its moving part never crosses the border, because the rest belongs to the still scene."""
+    pictures = np.full((20, ROWS, COLUMNS), 1000, np.uint16)
+    pictures[:, :30, 70:90] = 880
+    for k in range(20):
+        pictures[k, 30:50, 40 + 4 * k : 60 + 4 * k] = 880
+    found = read_tips(pictures, PINHOLE)
+    assert found[:, SEEN].all() and np.diff(found[:, 1]).mean() > 0
+
+
 def test_intrinsics_that_cannot_be_used_give_no_camera() -> None:
     good = {"width": 160, "height": 120, "fx": 200.0, "fy": 200.0, "cx": 80.0, "cy": 60.0}
     assert Pinhole.of({"color": good}) == Pinhole.of({"depth": good, "color": {}})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -154,6 +155,18 @@ def test_a_bare_row_is_read_from_its_path_alone_and_from_its_clusters_where_it_h
     c = net.glance(now, then, seen, None, other, bare).latent_BND
     assert not any(torch.allclose(a[row], c[row]) for row in range(3)) and torch.allclose(a[3], c[3])
     assert torch.allclose(a[3], net.glance(now, then, seen).latent_BND[3]), "without a path it is as if there were none"
+
+
+def test_windows_that_show_nobody_are_not_trusted(aligned: Aligned, small_set: Set) -> None:
+    model = load_vd_vae(small_set.home, aligned.spec.model_id)
+    takes = load_takes(small_set.home, small_set.human[:2], model.encoder, ("front", "wrist"), 0.1)
+    tips = np.zeros((len(takes[0]), 5), np.float32)
+    tips[12:, 0] = 1.0
+    takes[0] = replace(takes[0], tips_T5=tips)
+    windows = Windows(takes, 8, scalers=model.act.scalers, held_out=0.0)
+    _, confidence = glance_all(model, windows)
+    nobody = (windows.take_W == 0) & (windows.row_W < 12)
+    assert nobody.any() and torch.equal(confidence == 0, nobody), "a clip without any path is read from its clusters"
 
 
 def test_a_network_without_paths_ignores_them() -> None:
