@@ -63,4 +63,5 @@ def ridge(inputs_BV: Tensor, outputs_BD: Tensor, measure_on_BV: Tensor, weight: 
     design = functional.pad(inputs_BV.double(), (0, 1), value=1.0)
     gram = design.T @ design + weight * len(design) * torch.eye(design.shape[1], dtype=torch.double)
     weights = torch.linalg.solve(gram, design.T @ outputs_BD.double())
-    return (functional.pad(measure_on_BV.double(), (0, 1), value=1.0) @ weights).numpy()
+    found: NDArray[np.float64] = (functional.pad(measure_on_BV.double(), (0, 1), value=1.0) @ weights).numpy()
+    return found

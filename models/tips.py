@@ -50,6 +50,8 @@ class Pinhole:
         """From a take's stored intrinsics (of depth, else of colour), or None if they cannot be used."""
         for name in ("depth", "color"):
             stored = (intrinsics or {}).get(name)
+            if not isinstance(stored, Mapping):
+                continue
             try:
                 width, height = float(stored["width"]), float(stored["height"])
                 found = cls(stored["fx"] / width, stored["fy"] / height, stored["cx"] / width, stored["cy"] / height)
