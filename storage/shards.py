@@ -175,12 +175,12 @@ class FrameReader:
     """Reads single pictures of one stream by ``pread``. Not thread-safe: one per thread."""
 
     def __init__(self, folder: Path, spec: StreamSpec, codec: PictureCodec, per_shard: int, count: int) -> None:
+        self._open: dict[int, tuple[int, NDArray[np.uint64]]] = {}
         self._folder = str(folder)
         self._spec = spec
         self._dtype = np.dtype(spec.dtype)
         self._codec = codec
         self._per_shard = per_shard
-        self._open: dict[int, tuple[int, NDArray[np.uint64]]] = {}
         self.count = count
 
     def payload(self, index: int) -> bytes:
@@ -218,6 +218,10 @@ class FrameReader:
         """Close the files; safe to call twice."""
         while self._open:
             os.close(self._open.popitem()[1][0])
+
+    def __del__(self) -> None:
+        """Whoever forgot to close it keeps no files open: they are plain numbers, which nobody else would close."""
+        self.close()
 
     def _shard(self, shard: int) -> tuple[int, NDArray[np.uint64]]:
         known = self._open.get(shard)

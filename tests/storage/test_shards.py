@@ -72,3 +72,18 @@ def test_a_link_instead_of_a_shard_is_refused(tmp_path: Path) -> None:
     shard.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(CorruptTakeError):
         FrameReader(folder, DEPTH, ZstdCodec(), 4, 1).read(0)
+
+
+def test_a_reader_that_nobody_closed_keeps_no_file_open(tmp_path: Path) -> None:
+    folder = tmp_path / DEPTH.name
+    writer = FrameWriter(folder, DEPTH, ZstdCodec(), 2, sync=False)
+    for k in range(6):
+        writer.add(item(DEPTH, k))
+    writer.save()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        reader = FrameReader(folder, DEPTH, ZstdCodec(), 2, 6)
+        for k in range(6):
+            reader.read(k)
+    del reader
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before

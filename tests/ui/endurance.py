@@ -8,15 +8,18 @@ one. Prints one JSON object; exit code 1 if something leaked, complained or a ta
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import json
 import logging
 import os
 import random
+import re
 import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +78,7 @@ class Operator:
     def __init__(self, window: Window, bus: Bus, seed: int) -> None:
         self.window, self.chance, self.ledger = window, random.Random(seed), Ledger()
         self.samples: list[dict[str, float]] = []
+        self.files: list[Counter[str]] = []
         self.done: dict[str, int] = {}
         bus.subscribe(TakeSealed, lambda event: self.ledger.sealed.append(event.episode_id))
         bus.subscribe(TakeDiscarded, lambda event: self.ledger.discarded.append(event.episode_id))
@@ -267,6 +271,7 @@ class Operator:
         QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
         gc.collect()
         process = psutil.Process()
+        self.files.append(open_files())
         self.samples.append(
             {
                 "minutes": time.monotonic() / 60,
@@ -276,6 +281,15 @@ class Operator:
                 "files": process.num_fds(),
             }
         )
+
+
+def open_files() -> Counter[str]:
+    """What this process has open, by kind: ids and numbers are left out."""
+    kinds: Counter[str] = Counter()
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            kinds[re.sub(r"[0-9a-f]{12,}|\d+", "#", str(link.readlink()))] += 1
+    return kinds
 
 
 class Ears:
@@ -383,6 +397,7 @@ def endure(home: Path, seconds: float, *, threads: bool, seed: int) -> dict[str,
         "discarded": len(operator.ledger.discarded),
         "grown": {name: round(value, 1) for name, value in grown.items()},
         "last": {name: round(value, 1) for name, value in operator.samples[-1].items()},
+        "more_files": dict((operator.files[-1] - operator.files[int(len(operator.files) * _WARM_UP)]).most_common(8)),
         "warnings": sorted(set(ears.heard)),
         "problems": too_much + accounts(home, operator.ledger),
         "seed": seed,

@@ -81,7 +81,9 @@ class TakeViewer(QWidget):
     def show_take(self, view: TakeView | None) -> None:
         """Open a take (or none). Its first picture and its signals come in the background."""
         self.pause()
-        self._view = view
+        before, self._view = self._view, view
+        if before is not None and before is not view:
+            self._bridge.run_in_background(before.close, lane="pictures")  # after what is still being read of it
         self._signals = _Signals({}, {}, {})
         self.shown_row = self._wanted = -1
         self._still = ()
