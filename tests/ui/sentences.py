@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from ui.actions import COMMANDS, MENUS
@@ -42,6 +43,7 @@ class Sentence:
     places: list[str] = field(default_factory=list)
 
 
+@cache
 def collect() -> dict[str, Sentence]:
     """All keys by their (singular) text, in the order of the sources."""
     found: dict[str, Sentence] = {}
@@ -58,10 +60,16 @@ def collect() -> dict[str, Sentence]:
     for title, _ in MENUS:
         add("ui/actions.py", title.rpartition(">")[2])
     for path in sources():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.Call) and (texts := _texts(node)):
                 add(str(path.relative_to(ROOT)), *texts)
     return found
+
+
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Everything in a parsed file."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
 
 
 def sources() -> list[Path]:
@@ -80,13 +88,13 @@ def _texts(call: ast.Call) -> tuple[str, ...]:
 
 def forgotten(path: Path) -> Iterator[tuple[int, str]]:
     """(line, text) of what looks like a sentence for people but does not go through the translator."""
-    yield from forgotten_in(ast.parse(path.read_text()))
+    yield from forgotten_among(nodes(path))
 
 
-def forgotten_in(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """As ``forgotten``, of one parsed file."""
-    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
-    for node in ast.walk(tree):
+def forgotten_among(parsed: Collection[ast.AST]) -> Iterator[tuple[int, str]]:
+    """As ``forgotten``, of a parsed file's nodes."""
+    parents = {child: node for node in parsed for child in ast.iter_child_nodes(node)}
+    for node in parsed:
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             continue
         piece = isinstance(parents.get(node), ast.JoinedStr)

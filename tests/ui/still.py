@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from PyQt6.QtCore import QCoreApplication, QEvent
 from PyQt6.QtTest import QTest
 
 from ui.preferences import Preferences
@@ -38,6 +39,9 @@ def close_still(window: Window) -> None:
     window.close()
     until(lambda: bool(closed))
     window.deleteLater()
+    QCoreApplication.sendPostedEvents(
+        window, QEvent.Type.DeferredDelete
+    )  # else the next style is worked out for it too
 
 
 def until(ready: Callable[[], bool], seconds: float = WAIT_S) -> None:

@@ -18,7 +18,7 @@ from PyQt6.QtWidgets import QApplication
 
 from tests.ui import catalogue
 from tests.ui.catalogue import Entry, compiled, compiled_path, languages, loaded, merged, read, template, written
-from tests.ui.sentences import ROOT, Sentence, collect, forgotten, forgotten_in, sources
+from tests.ui.sentences import ROOT, Sentence, collect, forgotten, forgotten_among, nodes, sources
 from ui import look, translate, words
 from ui.actions import COMMANDS, MENUS
 from ui.preferences import Preferences
@@ -37,7 +37,15 @@ KEPT_ENGLISH = {
     "ui/bridge.py": {"unexpected failure", "background work failed: %s", "ui-"},
     "ui/crash.py": {"unexpected failure in thread %s\n%s", "Thread ", "Qt gave up: ", "\nQt said\n\n"},
     "ui/measured.py": {"the station did not start"},
+    "ui/measured_window.py": {
+        "the first page is not the one to record on",
+        "Measure the program as it is delivered",
+        "the measured window waited in vain",
+        "Measure on a machine with less load",
+        "the window ended with ",
+    },
     "ui/preferences.py": {"it is no table of choices"},
+    "ui/stretches.py": {"there is no event loop in this thread", "Measure in the window's own thread"},
     "ui/theme.py": {
         "Noto Sans CJK SC",
         "Source Han Sans SC",
@@ -87,7 +95,7 @@ def test_every_sentence_goes_through_the_translator(path: Path) -> None:
     ],
 )
 def test_a_forgotten_sentence_is_found(line: str) -> None:
-    assert list(forgotten_in(ast.parse(line)))
+    assert list(forgotten_among(list(ast.walk(ast.parse(line)))))
 
 
 @pytest.mark.parametrize(
@@ -105,13 +113,13 @@ def test_a_forgotten_sentence_is_found(line: str) -> None:
     ],
 )
 def test_what_people_do_not_read_is_let_be(line: str) -> None:
-    assert not list(forgotten_in(ast.parse(line)))
+    assert not list(forgotten_among(list(ast.walk(ast.parse(line)))))
 
 
 def test_keys_are_told_apart_from_what_is_filled_in() -> None:
     """A key is looked up as it stands in the source: an f-string would never be found."""
     for path in sources():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("t", "tn", "mark"):
                 assert not any(isinstance(part, ast.JoinedStr) for part in node.args[:1]), f"{path}:{node.lineno}"
 
@@ -140,7 +148,7 @@ class TestCatalogue:
     def test_the_same_things_are_filled_in(self, path: Path) -> None:
         for entry in read(path)[1:]:
             for text in entry.texts:
-                assert _names(text) == _names(entry.one) | _names(entry.many), entry.one
+                assert _names(text) == _names(entry.many or entry.one), entry.one
 
     def test_shape_and_signs_are_kept(self, path: Path) -> None:
         """Lines, symbols, keys and commands say the same in every language."""
