@@ -48,13 +48,13 @@ _NICENESS = 10
 
 
 def windows_of(home: Home, model: VdVaeModel, model_id: str) -> tuple[Windows, dict[str, int]]:
-    """The windows a model was trained with, split as then, and what was left out of its takes and why."""
-    ids = [episode_id for episode_id, _ in read_record(home, model_id).data]
-    takes = load_takes(home, ids, model.encoder, model.cameras, model.recipe.step_s, with_tips=model.recipe.tips)
-    windows = Windows(
-        takes, model.recipe.horizon, scalers=model.act.scalers, cameras=model.cameras, held_out=model.recipe.held_out
-    )
-    return windows, dict(takes.skipped)
+    """The windows a model was trained with, split as then; and what was left out, and why, then and since then."""
+    record = read_record(home, model_id)
+    ids, recipe = [episode_id for episode_id, _ in record.data], model.recipe
+    takes = load_takes(home, ids, model.encoder, model.cameras, recipe.step_s, with_tips=recipe.tips)
+    windows = Windows(takes, recipe.horizon, scalers=model.act.scalers, cameras=model.cameras, held_out=recipe.held_out)
+    then = record.metrics.get("skipped")
+    return windows, {**takes.skipped, **(then if isinstance(then, dict) else {})}
 
 
 @torch.no_grad()

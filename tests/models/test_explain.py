@@ -39,7 +39,7 @@ def explained(small_set: Set, tmp_path_factory: pytest.TempPathFactory) -> Expla
     """A model that has hardly learned anything, explained."""
     torch.set_num_threads(1)
     bases: dict[str, str] = {}
-    for stage, ids, steps in (("act_vae", small_set.robot, 60), ("vd_vae", small_set.ids, 8)):
+    for stage, ids, steps in (("act_vae", small_set.robot, 30), ("vd_vae", small_set.ids, 4)):
         spec = RunSpec(stage, preset("tiny", stage, steps=steps), ids, small_set.home.path, bases)
         assert train_worker.run(spec.write(), resume=False) == train_worker.DONE
         bases[stage] = spec.model_id
@@ -138,6 +138,7 @@ def test_a_model_that_is_not_there_is_told_in_a_sentence(
     assert "f" * 32 in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_without_people_the_report_says_so(explained: Explained, small_set: Set, tmp_path: Path) -> None:
     """An empty human set trains and is explained; nothing of people is shown."""
     spec = RunSpec(

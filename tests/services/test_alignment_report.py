@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.layout import Home
 from tests.services.learnable import write_reach
+from tests.services.measured import measured, write_measured
 from workbench.core.errors import WorkbenchError
 from workbench.core.types import EpisodeKind
 from workbench.services.alignment_figures import Figure, groups, of
@@ -35,92 +36,13 @@ from workbench.services.figures import scatter
 from workbench.services.library import Library
 from workbench.services.report import render
 
-CODES = {
-    "used": 60,
-    "codes": 64,
-    "dead": 4,
-    "perplexity": 40.0,
-    "n": 80,
-    "positions": [{"used": 50, "perplexity": 30.0}],
-}
-TAKES = ("a", "b", "c", "d")
-
-
-def measured(**changes: Any) -> dict[str, Any]:
-    """An ``alignment.json`` of four takes with twenty windows each."""
-    rng = np.random.default_rng(0)
-
-    def sums(columns: int) -> dict[str, list[float]]:
-        return {take: [20.0, *rng.uniform(1, 20, columns - 1)] for take in TAKES}
-
-    def motion(error: float) -> dict[str, list[float]]:
-        return {take: [20.0, *[error] * 3, *[0.1] * 3, *[1.0] * 3] for take in TAKES}
-
-    errors = {take: [160.0, 160.0 * 16, 160.0, 150.0, 20.0, 20.0 * 25] for take in TAKES}
-    found = {
-        "model": "m",
-        "held_out": True,
-        "windows": 80,
-        "takes": 4,
-        "horizon": 8,
-        "step_s": 0.1,
-        "cameras": ["front"],
-        "codec": {"codes": CODES, "errors": errors, "switches": {take: [5.0, 4.0, 2.0, 15.0, 0.0] for take in TAKES}},
-        "retrieval": {"by_take": {take: [8.0, 16.0, 20.0] for take in TAKES}, "distinct": 50.0, "gallery": 80},
-        "tokens": {"by_take": {take: [30.0, 12.0, 120.0] for take in TAKES}},
-        "decoded": {
-            "errors": errors,
-            "mean_chunk": {take: [160.0, 160.0 * 100, 160.0, 150.0, 20.0, 20.0 * 100] for take in TAKES},
-            "switches": {take: [0.0, 0.0, 0.0, 20.0, 0.0] for take in TAKES},
-            "motion": motion(0.25),
-        },
-        "probes": {name: motion(0.1) for name in ("action", "irrelevant", "difference", "shuffled")},
-        "reliability": {"ece": 0.05, "n": 480,
-                        "bins": [{"from": 0.1, "to": 0.2, "n": 480, "confidence": 0.15, "right": 0.2}]},
-        "sureness": [{"n": 40, "confidence": 0.2, "rmse_mm": 30.0}, {"n": 40, "confidence": 0.6, "rmse_mm": 12.0}],
-        "codes_seen": CODES,
-        "swap": {"n": 40, "takes": 4, **{name: {t: [40.0, 60.0] for t in TAKES} for name in ("swap", "sham", "other")},
-                 "moved_mm": {"swap": 10.0, "sham": 1.0, "other": 90.0}},
-        "human": {"windows": 30, "takes": 2, "held_out": True, "codes": CODES, "confidence": 0.2, "motion": sums(10)},
-        "skipped": {"takes shorter than four steps": 3},
-    }  # fmt: skip
-    return {**found, **changes}
-
 
 @pytest.fixture
 def run(tmp_path: Path) -> tuple[Home, Path]:
-    """A run folder whose measurements show two real takes."""
+    """A run folder whose measurements show two real takes, and one that is gone."""
     home = Home.open(tmp_path)
     robot, human = write_reach(home, 0), write_reach(home, 1, kind=EpisodeKind.HUMAN)
-    folder = home.runs / "r-vd_vae"
-    folder.mkdir()
-    (folder / "alignment.json").write_text(json.dumps(measured()))
-    metrics = {"token_accuracy": 0.25, "control": {"name": "no_contrast", "token_accuracy": 0.1}}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    path = np.cumsum(np.full((9, 3), 0.01), axis=0)
-    np.savez(
-        folder / "alignment.npz",
-        **{
-            "camera": np.array("front"),
-            "map.xy": np.random.default_rng(0).normal(size=(50, 2)),
-            "map.share": np.array([0.4, 0.2]),
-            "map.human": np.arange(50) >= 30,
-            "map.told": np.random.default_rng(1).normal(size=(50, 3)),
-            "near.human": np.array([human.id, "f" * 32]),
-            "near.human_ns": np.array([[10**9, 2 * 10**9]] * 2),
-            "near.confidence": np.array([0.4, 0.1]),
-            "near.told": np.stack([path[1:], path[1:]]),
-            "near.robot": np.array([[robot.id, "", ""]] * 2),
-            "near.robot_ns": np.tile([10**9, 2 * 10**9], (2, 3, 1)),
-            "near.cosine": np.array([[0.9, np.nan, np.nan]] * 2),
-            "near.path": np.stack([np.stack([path, path * np.nan, path * np.nan])] * 2),
-            "drawn.take": np.array([robot.id]),
-            "drawn.ns": np.array([[10**9, 2 * 10**9]]),
-            "drawn.path": path[None],
-            "drawn.told": path[None],
-        },
-    )
-    return home, folder
+    return home, write_measured(home, "r-vd_vae", [human.id, "f" * 32], robot.id)
 
 
 def test_figures_and_intervals_come_from_sums() -> None:
@@ -147,6 +69,7 @@ def test_what_cannot_be_measured_is_left_out_or_said() -> None:
     assert shown(None, "mm") == "not measured" and shown(0.4166, "share") == "41.7 %" and shown(-0.275, "") == "-0.28"
 
 
+@settings(max_examples=30)
 @given(st.lists(st.floats(-3, 3), min_size=6, max_size=60), st.floats(0, 2))
 def test_r2_from_sums_is_r2(values: list[float], noise: float) -> None:
     true = np.array(values)
@@ -214,10 +137,10 @@ def test_pictures_beside_each_other(run: tuple[Home, Path]) -> None:
 
 def test_a_run_without_a_matrix_has_none(run: tuple[Home, Path]) -> None:
     home, folder = run
-    assert matrix_of(home.path, "r-vd_vae") is None
-    np.savez(folder / "report.npz", retrieval=np.eye(6), tokens_true=np.arange(6)[:, None])
     matrix = matrix_of(home.path, "r-vd_vae")
     assert matrix is not None and matrix.shape[0] == matrix.shape[1] and matrix[5, 5].sum() < matrix[5, -5].sum()
+    (folder / "report.npz").unlink()
+    assert matrix_of(home.path, "r-vd_vae") is None
 
 
 # drawing ----------------------------------------------------------------------------------------------------------
@@ -228,6 +151,7 @@ DEVICE = {
 }
 
 
+@settings(max_examples=30)
 @given(st.tuples(st.floats(0.2, 0.8), st.floats(-0.3, 0.3), st.floats(0, 0.4)), st.sampled_from([80, 160, 640]))
 def test_a_point_goes_into_the_picture_and_back(point: tuple[float, float, float], width: int) -> None:
     rotation, _ = np.linalg.qr(np.array(DEVICE["pose"])[:3, :3])
@@ -249,6 +173,7 @@ def test_a_camera_that_is_not_calibrated_draws_nothing(device: dict[str, Any] | 
     assert project(device, np.zeros((2, 3)), 160) is None and place_at(device, np.zeros(2), 0.5, 160) is None
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)), max_size=5), st.booleans())
 def test_any_line_stays_inside_its_picture(points: list[tuple[float, float]], with_nan: bool) -> None:
     picture = np.zeros((30, 40, 3), np.uint8)
@@ -279,11 +204,13 @@ def curve(**values: list[float]) -> dict[str, tuple[list[float], list[float]]]:
     return {name: ([float(20 * (k + 1)) for k in range(len(v))], v) for name, v in values.items()}
 
 
+@settings(max_examples=30)
 @given(st.lists(st.floats(0.3, 1.0), min_size=1, max_size=80))
 def test_a_book_in_use_raises_no_alarm(shares: list[float]) -> None:
     assert collapse(curve(used_share=shares, perplexity=[40.0] * len(shares)), 20 * len(shares)) is None
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 60), st.floats(0.0, 0.24))
 def test_few_codes_raise_it_and_one_odd_batch_does_not(healthy: int, share_: float) -> None:
     shares = [0.9] * healthy + [share_] * RECENT

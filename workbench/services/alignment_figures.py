@@ -14,6 +14,7 @@ import numpy as np
 
 from workbench.services.bench_learn_numbers import Array, interval, r2, share, stack
 
+_DRAWS = 1000
 SHARE, MM, DEGREES, MS, PLAIN, COUNT = "share", "mm", "degrees", "ms", "", "count"
 Sums = Mapping[str, Sequence[float]]
 
@@ -90,7 +91,7 @@ def of(sums: Sums, figure: Callable[[Array], float]) -> tuple[float | None, tupl
     value = figure(stacked.sum(axis=(0, 1)))
     if not np.isfinite(value):
         return None, None
-    low, high = interval(stacked, figure)
+    low, high = interval(stacked, figure, draws=_DRAWS)
     return value, (low, high) if np.isfinite(low) and np.isfinite(high) else None
 
 
