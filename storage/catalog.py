@@ -24,6 +24,7 @@ from storage.layout import Home
 from storage.lineage import Lineage, pins
 from storage.manifest import Manifest
 from storage.marks import Trim, check_tag
+from storage.merging import merge_takes
 from storage.reader import Episode, read_manifest
 from storage.records import EpisodeRecord, StationEvent, TrialRecord, amount, episode_record, episode_values
 from storage.scanning import (
@@ -137,6 +138,18 @@ class Catalog(Searching):
             steps = [move(ids, to_trash=False), move([episode_id], to_trash=True)]
             self._editor.perform(session, "splitting of 1 take", steps)
         return ids[0], ids[1]
+
+    def merge(self, episode_ids: Sequence[str]) -> str:
+        """Make one take of several that follow one another; those go to the trash. Returns the id of the one."""
+        with self._editor.transaction() as session:
+            for episode_id, trashed in known_takes(session, episode_ids).items():
+                if trashed:
+                    raise WorkbenchError(f"the take {episode_id} is in the trash", "Restore it first")
+            whole = merge_takes(self.home, episode_ids)
+            enter(session, [Found(whole, True, stamp_of(self.home.trashed(whole.id)))])
+            steps = [move([whole.id], to_trash=False), move(list(dict.fromkeys(episode_ids)), to_trash=True)]
+            self._editor.perform(session, f"merging of {amount(len(set(episode_ids)))}", steps)
+        return whole.id
 
     def trash(self, episode_ids: Sequence[str]) -> dict[str, list[str]]:
         """Move takes to the trash; those already there stay. Returns what needs them, in words by take."""

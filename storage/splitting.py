@@ -10,23 +10,18 @@ import dataclasses
 import datetime
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storage import marks, zarr_meta
+from storage import marks
 from storage.codecs import is_picture
-from storage.columns import TIME_ROWS, ColumnWriter
-from storage.disk import replace_file, sync_paths, write_file
-from storage.journal import JournalWriter
-from storage.layout import GROUP_NAME, JOURNAL_NAME, Home
+from storage.copying import Part, write_copy
+from storage.layout import Home
 from storage.manifest import Gaps, Manifest
 from storage.marks import ARCHIVE, Trim
 from storage.reader import Episode
-from storage.sealing import seal_folder
-from storage.shards import FrameReader, pack_shard, shard_name
 from workbench.core.errors import WorkbenchError
 from workbench.core.files import new_id
 
@@ -63,9 +58,10 @@ def split_take(home: Home, episode_id: str, at_ns: int) -> tuple[Manifest, Manif
         times = {name: take.times(name)[1] for name in take.manifest.streams}
         _check_rows(take, at_ns)
         halves = _halves(take.manifest, times, at_ns)
-        first = _write(home, take, halves[0], times)
+        drafts = [_draft(take.manifest, half, times) for half in halves]
+        first = write_copy(home, drafts[0], [Part(take, halves[0].ranges)])
         try:
-            return first, _write(home, take, halves[1], times)
+            return first, write_copy(home, drafts[1], [Part(take, halves[1].ranges)])
         except BaseException:
             shutil.rmtree(home.trashed(first.id), ignore_errors=True)
             raise
@@ -106,27 +102,6 @@ def _reaching(host_ns: NDArray[np.int64], cut: int, start_ns: int) -> int:
     return cut - 1 if late and cut > 0 else cut
 
 
-def _write(home: Home, take: Episode, half: _Half, times: HostTimes) -> Manifest:
-    draft = _draft(take.manifest, half, times)
-    folder = home.partial(draft.id)
-    folder.mkdir()
-    try:
-        journal = JournalWriter(folder / JOURNAL_NAME, sync=True)  # its lock tells the doctor to leave the folder alone
-        try:
-            write_file(folder / GROUP_NAME, zarr_meta.to_bytes(zarr_meta.group(draft.to_json())), sync=True)
-            for name, (first, end) in half.ranges.items():
-                _copy_items(take, folder, name, first, end)
-                _copy_times(take, folder, name, first, end)
-            gaps = [(name, index, missing) for name, items in draft.gap_positions.items() for index, missing in items]
-            journal.append(draft.counts, gaps)
-            return seal_folder(folder, home.trashed(draft.id), draft, digests=None, sync=True)
-        finally:
-            journal.close()
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
 def _draft(manifest: Manifest, half: _Half, times: HostTimes) -> Manifest:
     gaps = {name: half.gaps(name, manifest.gap_positions[name]) for name in manifest.streams}
     extra = {key: value for key, value in manifest.extra.items() if key not in _NOT_OF_A_HALF}
@@ -158,33 +133,3 @@ def _trim(trim: Trim | None, part: int, at_ns: int) -> dict[str, Any]:
         Trim(trim.start_ns, min(trim.end_ns, at_ns - 1)) if part == 1 else Trim(max(trim.start_ns, at_ns), trim.end_ns)
     )
     return {marks.TRIM: cut.to_json()} if cut.start_ns <= cut.end_ns else {}
-
-
-def _copy_items(take: Episode, folder: Path, name: str, first: int, end: int) -> None:
-    spec, layout = take.manifest.streams[name], take.manifest.layout[name]
-    if layout.codec is None:
-        writer = ColumnWriter(folder / name, spec.shape, spec.dtype, layout.per_file, sync=True)
-        for row in take.vectors(name)[first:end]:
-            writer.add(row)
-        writer.save()
-        sync_paths([folder / name])
-        return
-    (folder / name).mkdir()
-    reader = FrameReader(take.folder / name, spec, layout.codec, layout.per_file, take.manifest.counts[name])
-    try:
-        for shard, begin in enumerate(range(first, end, layout.per_file)):
-            payloads = [reader.payload(index) for index in range(begin, min(begin + layout.per_file, end))]
-            path = folder / name / shard_name(shard, len(spec.shape))
-            replace_file(path, pack_shard(payloads, layout.per_file), sync=True)
-    finally:
-        reader.close()
-    sync_paths([folder / name])
-
-
-def _copy_times(take: Episode, folder: Path, name: str, first: int, end: int) -> None:
-    for clock, times_ns in zip(("device", "host"), take.times(name), strict=True):
-        writer = ColumnWriter(folder / f"{name}.t_{clock}_ns", (), "int64", TIME_ROWS, sync=True)
-        for at in times_ns[first:end]:
-            writer.add(at)
-        writer.save()
-        sync_paths([folder / f"{name}.t_{clock}_ns"])

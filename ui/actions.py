@@ -236,6 +236,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("library.mark_out", "Out", ("O",), "library", "Use the take up to here; nothing is cut off", _markable),
     Command("library.unmark", "Use all", ("X",), "library", "Take the trim marks away", _markable),
     Command("library.split", "Split here", ("Ctrl+K",), "library", "Make two takes of it; can be undone", _markable),
+    Command("library.merge", "Merge", ("Ctrl+J",), "library", "Make one take of those that follow one another",
+            lambda s: s.takes > 1 and not s.trash),
     Command("library.trash", "To the trash", ("Del",), "library", "Nothing is deleted", _labelable),
     Command("library.restore", "Restore", ("Shift+Del",), "library", "Bring back from the trash",
             lambda s: s.takes > 0 and s.trash),

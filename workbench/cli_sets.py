@@ -10,11 +10,12 @@ from typing import Any
 from storage.marks import model_of
 from storage.records import CollectionRecord, EpisodeRecord, ModelEntry, TakeUse
 from workbench.cli_output import Output
-from workbench.cli_selection import add_takes, chosen
+from workbench.cli_selection import add_takes, chosen, found
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.services.library import Library
 
 WORDS = {
+    "merge": "make one take of several that follow one another",
     "collect": "put takes into a collection, or take them out",
     "collections": "the collections, or the takes of one",
     "freeze": "write down which takes there are and what they hold",
@@ -26,6 +27,7 @@ WORDS = {
 
 def add_arguments(actions: Mapping[str, argparse.ArgumentParser]) -> None:
     """Arguments of the actions in ``WORDS``."""
+    actions["merge"].add_argument("ids", nargs="+", metavar="id")
     collect = actions["collect"]
     collect.add_argument("name")
     add_takes(collect)
@@ -43,6 +45,13 @@ def add_arguments(actions: Mapping[str, argparse.ArgumentParser]) -> None:
     actions["events"].add_argument("--since", metavar="TIME")
     actions["events"].add_argument("--severity", choices=("info", "warning", "error"))
     actions["events"].add_argument("--limit", type=int, default=50)
+
+
+def _merge(library: Library, options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
+    ids = found(library, options.ids)
+    whole = library.merge(ids)
+    output.say(f"{len(ids)} takes are in the trash; {whole} holds them all")
+    return {"ids": ids, "merged": whole}
 
 
 def _collect(library: Library, options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
@@ -159,6 +168,7 @@ def _tell_uses(takes: Iterable[TakeUse], output: Output) -> None:
 
 
 ACTIONS = {
+    "merge": _merge,
     "collect": _collect,
     "collections": _collections,
     "freeze": _freeze,

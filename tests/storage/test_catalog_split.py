@@ -11,7 +11,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage import splitting
+from storage import copying
 from storage.catalog import Catalog
 from storage.doctor import examine
 from storage.episode import Episode, EpisodeWriter
@@ -104,7 +104,7 @@ def test_a_full_disk_leaves_the_take_and_no_pieces(home: Home, monkeypatch: pyte
             raise OSError(errno.ENOSPC, "No space left on device")
         path.write_bytes(data)
 
-    monkeypatch.setattr(splitting, "replace_file", refuse)
+    monkeypatch.setattr(copying, "replace_file", refuse)
     with Catalog(home) as catalog:
         with pytest.raises(OSError, match="No space"):
             catalog.split(whole.id, 200_000_000)

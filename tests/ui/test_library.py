@@ -196,7 +196,15 @@ def test_trim_marks_splitting_and_what_the_details_say(
     half = next(record for record in library.episodes() if record.extra.get("split_of") == take)
     assert page.table.open_take(half.id)
     qtbot.waitUntil(lambda: f"Cut from: the take {take}" in page.details.sentences, timeout=WAIT_MS)
-    key(qtbot, window, "library.undo", Qt.Key.Key_Z, CONTROL)
+    halves = [record.id for record in library.episodes() if record.extra.get("split_of") == take]
+    page.table.choose([page.model.listing.ids.index(part) for part in sorted(halves, key=page.model.listing.ids.index)])
+    key(qtbot, window, "library.merge", Qt.Key.Key_J, CONTROL)
+    qtbot.waitUntil(lambda: page.model.rowCount() == 4, timeout=WAIT_MS)
+    merged = next(record for record in library.episodes() if "merged_of" in record.extra)
+    assert sorted(merged.extra["merged_of"]) == sorted(halves)
+    assert merged.content_hash == library.find(take).content_hash
+    for _ in range(2):
+        key(qtbot, window, "library.undo", Qt.Key.Key_Z, CONTROL)
     qtbot.waitUntil(lambda: take in page.model.listing.ids and page.model.rowCount() == 4, timeout=WAIT_MS)
 
 

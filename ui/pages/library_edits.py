@@ -40,6 +40,7 @@ class LibraryEdits:
         bind("library.mark_out", lambda: self._mark(start=False))
         bind("library.unmark", self._unmark)
         bind("library.split", self._split)
+        bind("library.merge", self._merge)
         bind("library.trash", self._trash)
         bind("library.restore", lambda: self._change(lambda lib, ids: lib.restore(ids), t("{takes} brought back")))
         bind("library.purge", self._purge)
@@ -172,6 +173,15 @@ class LibraryEdits:
                 first=halves[0][:8],
                 second=halves[1][:8],
             ),
+        )
+
+    def _merge(self) -> None:
+        choice = self._page.table.choice()
+        self._page.notice.busy(t("Copying {takes} into one", takes=words.count(choice.count, "take")))
+        self._do(
+            choice.count,
+            lambda library: library.merge(choice.ids()),
+            lambda whole: t("One take of several: {id}; Ctrl+Z parts them again", id=whole[:8]),
         )
 
     def _save_note(self) -> None:

@@ -209,6 +209,15 @@ class Library:
         self._changed(record.id, *halves)
         return halves
 
+    def merge(self, episode_ids: Sequence[str]) -> str:
+        """Make one take of several that follow one another in time; returns its id. Blocks while copying.
+
+        Those go to the trash; ``undo`` brings them back and throws the one away.
+        """
+        whole = self._catalog.merge(list(episode_ids))
+        self._changed(*episode_ids, whole)
+        return whole
+
     def trash(self, episode_ids: Sequence[str]) -> dict[str, list[str]]:
         """Move takes out of the way; ``restore`` and ``undo`` bring them back.
 
