@@ -303,6 +303,8 @@ class Ears:
         handler = logging.Handler(logging.WARNING)
         handler.emit = self._hear  # type: ignore[method-assign]
         logging.getLogger().addHandler(handler)
+        sys.excepthook = lambda kind, error, _trace: self.heard.append(f"raised: {kind.__name__}: {error}")
+        threading.excepthook = lambda failed: self.heard.append(f"raised in a thread: {failed.exc_value!r}")
         qInstallMessageHandler(lambda _level, _context, words: self.heard.append(f"qt: {words}"))
 
     def _hear(self, record: logging.LogRecord) -> None:

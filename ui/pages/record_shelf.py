@@ -84,7 +84,14 @@ class Shelf:
         library = self._page.desk.library
         for fresh in self.strip.show_takes(records):
             if fresh.pixels is None and library is not None:
-                self._page.ask("shelf", partial(_thumbnail, library, fresh.record.id), fresh.show_pixels)
+                take = fresh.record.id
+                self._page.ask("shelf", partial(_thumbnail, library, take), partial(self._show_picture, take))
+
+    def _show_picture(self, take: str, pixels: NDArray[np.uint8] | None) -> None:
+        """On the card that stands for the take now, if any: the one that asked may be gone."""
+        card = self.strip.cards.get(take)
+        if card is not None:
+            card.show_pixels(pixels)
 
     def _count(self, counts: dict[str, TaskCount]) -> None:
         if counts != self.counts:
