@@ -34,6 +34,8 @@ class Situation:
         proposal: settings are proposed: ``new`` ones, or the ``same`` as now.
         counting: a take begins in seconds. fresh: the last take can still be labelled where it was recorded.
         practice: takes are thrown away. ghost: a reference picture lies over the live ones. pedal: one is known.
+        marked: a model is called A and another one is chosen; comparing: they are side by side. rollout: one of its
+            drives is chosen. exporting: a model is being written. undoable: one was thrown away and can come back.
         report: an alignment's report is on show; clips: and its clips can be looked through.
         reading: the panel below the pages that is open: ``notices``, ``about`` or "".
         panel: what stands in place of the open take: ``import``, ``export``, ``compare`` or "".
@@ -53,10 +55,10 @@ class Situation:
     job: str = ""
     jobs_ready: bool = False
     model_chosen: bool = False
-    playing: bool = False
-    asking: str = ""
     tuned: bool = False
     listing: bool = False
+    playing: bool = False
+    asking: str = ""
     cameras: bool = False
     looking: bool = False
     proposal: str = ""
@@ -67,6 +69,11 @@ class Situation:
     pedal: bool = False
     reading: str = ""
     report: bool = False
+    marked: bool = False
+    comparing: bool = False
+    rollout: bool = False
+    exporting: bool = False
+    undoable: bool = False
     clips: bool = False
     panel: str = ""
     exchange: str = ""
@@ -144,6 +151,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("page.align", "Align", ("Ctrl+3",), "", "One vocabulary for people's video and the robot", checkable=True),
     Command("page.finetune", "Fine-tune", ("Ctrl+4",), "", "Teach a model new takes; train stages", checkable=True),
     Command("page.drive", "Drive", ("Ctrl+5",), "", "Let a policy drive, under your eyes", checkable=True),
+    Command("page.models", "Models", ("Ctrl+6",), "", "Where models come from, how good they are", checkable=True),
     Command("page.station", "Station", ("Ctrl+7",), "", "Devices, their health and the settings", checkable=True),
     Command("view.system", "Follow the system", (), "", "Light or dark as the desktop says", checkable=True),
     Command("view.light", "Light", (), "", "Dark words on a light ground", checkable=True),
@@ -253,6 +261,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("library.show_trash", "Trash", ("Ctrl+B",), "library", "Show what was thrown away", checkable=True),
     Command("library.search", "Search", ("Ctrl+F",), "library", "Find takes by their words"),
     Command("library.clear", "Show all", ("Ctrl+0",), "library", "Clear the search and all filters"),
+    Command("library.models", "Its models", ("M",), "library", "The newest model that learnt from it or drove it",
+            lambda s: s.open_take),
     Command("library.check", "Check the file", ("Ctrl+E",), "library", "Compare the take with its fingerprint",
             lambda s: s.open_take),
     Command("library.import", "Import", ("Ctrl+I",), "library", "Bring in videos, data sets, takes of other stations"),
@@ -329,6 +339,30 @@ COMMANDS: tuple[Command, ...] = (
     Command("drive.series", "Trial series", ("Ctrl+Return",), "drive",
             "Both models on the same scenes, in an order drawn by lot, without telling which one drives",
             lambda s: s.running and s.has_model and s.has_task and s.driver != "stopped", checkable=True),
+    Command("models.promote", "Put into use", ("Ctrl+P",), "models", "The model that is offered first for its stage",
+            lambda s: s.model_chosen, role="primary"),
+    Command("models.rollback", "Roll back", ("Ctrl+R",), "models", "Use the model again that was in use before",
+            lambda s: s.model_chosen),
+    Command("models.mark", "Call it A", ("M",), "models", "The one to compare others with; once more: none",
+            lambda s: s.model_chosen),
+    Command("models.compare", "Compare with A", ("C",), "models", "A and the chosen model side by side",
+            lambda s: s.marked),
+    Command("models.open", "Open the take", ("Return", "Enter"), "models", "Look at the chosen drive in the library",
+            lambda s: s.rollout and not s.asking),
+    Command("models.export", "Export", ("Ctrl+E",), "models", "Write the model into a folder of its own",
+            lambda s: s.model_chosen and not s.exporting),
+    Command("models.export_onnx", "With ONNX", ("Ctrl+Shift+E",), "models",
+            "Write it with its network for other programs, compared with the original",
+            lambda s: s.model_chosen and not s.exporting),
+    Command("models.cancel", "Cancel", ("Ctrl+.",), "models", "End the export; nothing is left behind",
+            lambda s: s.exporting),
+    Command("models.delete", "To the trash", ("Del",), "models", "Nothing is deleted; asks where others need it",
+            lambda s: s.model_chosen and not s.asking),
+    Command("models.undo", "Bring it back", ("Ctrl+Z",), "models", "The model thrown away last", lambda s: s.undoable),
+    Command("models.agree", "Yes, all the same", ("Ctrl+Return",), "models", "Yes: to the trash",
+            lambda s: s.asking == "really", role="bad"),
+    Command("models.leave", "Back", ("Ctrl+Backspace",), "models", "Forget the question or the comparison",
+            lambda s: s.asking != "" or s.comparing),
     Command("station.look", "Look again", ("Ctrl+L",), "station", "Search devices and check what could spoil a take",
             lambda s: not s.looking and _at_rest(s), role="primary"),
     Command("station.moved", "Have cameras moved?", ("Ctrl+I",), "station",
@@ -349,7 +383,8 @@ COMMANDS: tuple[Command, ...] = (
 MENUS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("&Station", ("app.retry", "drive.stop", "drive.clear", "-",
                   *(c.id for c in COMMANDS if c.page == "station"), "-", "app.quit")),
-    ("&View", ("page.record", "page.library", "page.align", "page.finetune", "page.drive", "page.station", "-",
+    ("&View", ("page.record", "page.library", "page.align", "page.finetune", "page.drive", "page.models",
+               "page.station", "-",
                "view.system", "view.light", "view.dark", "view.next_theme", "-", "app.mute")),
     ("&View>&Language", ("view.language_system", "-", "view.language_en", "view.language_zh_CN")),
     ("&Record", tuple(c.id for c in COMMANDS if c.page == "record")),
@@ -357,6 +392,7 @@ MENUS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("&Align", tuple(c.id for c in COMMANDS if c.page == "align")),
     ("&Fine-tune", tuple(c.id for c in COMMANDS if c.page == "finetune")),
     ("&Drive", tuple(c.id for c in COMMANDS if c.page == "drive" and c.id != "drive.clear")),
+    ("&Models", tuple(c.id for c in COMMANDS if c.page == "models")),
     ("&Help", ("app.notices", "app.notices_copy", "-", "app.about", "app.about_copy")),
 )  # fmt: skip
 

@@ -49,6 +49,7 @@ PAGES: tuple[tuple[str, str], ...] = (
     ("align", "ui.pages.align:AlignPage"),
     ("finetune", "ui.pages.finetune:FinetunePage"),
     ("drive", "ui.pages.drive:DrivePage"),
+    ("models", "ui.pages.models:ModelsPage"),
     ("station", "ui.pages.station:StationPage"),
 )
 _FORMER = {"train": "finetune"}  # pages that were called otherwise: what was kept with the old name still opens

@@ -11,6 +11,7 @@ TITLES = {
     "align": "Align (Ctrl+3)",
     "finetune": "Fine-tune (Ctrl+4)",
     "drive": "Drive (Ctrl+5)",
+    "models": "Models (Ctrl+6)",
     "station": "Station (Ctrl+7)",
 }
 HEAD = """# Every command and its keys

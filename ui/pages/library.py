@@ -155,6 +155,7 @@ class LibraryPage(Page):
         bind("library.search", lambda: self.search.setFocus(Qt.FocusReason.ShortcutFocusReason))
         bind("library.clear", self.filters.clear)
         bind("library.check", self._check)
+        bind("library.models", self._show_models)
         self.viewer.player.finished = self.played
         self._show_trash_buttons()
         self._show_open(None)
@@ -269,6 +270,16 @@ class LibraryPage(Page):
                 self._describe()
 
         self.desk.bridge.run_in_background(lambda: take_facts(library, episode_id), come, self._no_facts, lane="shelf")
+
+    def _show_models(self) -> None:
+        """To the model that drove the open take, else to the newest that learnt from it."""
+        facts = self._facts
+        learnt = [model_id for model_id, _stage in facts.models] if facts is not None else []
+        wanted = (facts.driven_by if facts is not None else "") or next(reversed(learnt), "")
+        if wanted:
+            self.desk.go("models", wanted)
+        else:
+            self.notice.warn(t("No model has learnt from this take or driven it"))
 
     def _no_facts(self, error: WorkbenchError) -> None:
         """A take that was removed meanwhile has none; the list is about to say so."""

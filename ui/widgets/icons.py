@@ -9,7 +9,7 @@ _SIZE = 64
 
 
 def icon(name: str, colour: str, active: str) -> QIcon:
-    """The icon ``record | library | align | finetune | drive | station`` in a normal and a checked colour."""
+    """The icon ``record | library | align | finetune | drive | models | station`` in a normal and a checked colour."""
     made = QIcon()
     for state, ink in ((QIcon.State.Off, colour), (QIcon.State.On, active)):
         picture = QPixmap(_SIZE, _SIZE)
@@ -72,6 +72,15 @@ def _drive(painter: QPainter, ink: QColor) -> None:
     painter.drawLine(QPointF(52, 30), QPointF(58, 40))
 
 
+def _models(painter: QPainter, ink: QColor) -> None:
+    """A tree of descent."""
+    painter.drawLine(QPointF(18, 16), QPointF(18, 48))
+    painter.drawLine(QPointF(18, 31), QPointF(44, 31))
+    painter.setBrush(ink)
+    for x, y in ((18, 13), (18, 51), (47, 31)):
+        painter.drawEllipse(QPointF(x, y), 7.0, 7.0)
+
+
 def _station(painter: QPainter, ink: QColor) -> None:
     """A camera on its stand above a table."""
     painter.drawRoundedRect(QRectF(14, 10, 28, 19), 4, 4)
@@ -88,5 +97,6 @@ _DRAW = {
     "align": _align,
     "finetune": _finetune,
     "drive": _drive,
+    "models": _models,
     "station": _station,
 }

@@ -1,0 +1,83 @@
+"""The pane beside the lineage: what is known of a model, or of two; and the takes that it drove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ui import words
+from ui.records import TakeRecord
+from ui.theme import Theme
+from ui.translate import mark, t
+from ui.widgets.model_words import WIDE, Line, comparison_lines, facts_lines
+from ui.widgets.rows import Column, RowsModel, RowsTable
+from workbench.services.model_compare import ModelComparison
+from workbench.services.model_facts import ModelFacts
+
+_ROW_PX, _LETTER_PX, _WIDEST_PX = 27, 8.2, 178
+
+
+class ModelDetails(RowsTable):
+    """One table of headings, rows and sentences: only what is on screen is painted, however much is known."""
+
+    def __init__(self, theme: Theme) -> None:
+        columns = [Column("", _cell(place), 0 if not place else 100, _ink(place)) for place in range(WIDE)]
+        self.lines: RowsModel[Line] = RowsModel(theme, columns, str, lambda line: "  ".join(filter(None, line.cells)))
+        super().__init__(self.lines, theme, t("What is known of the model"))
+        columns_header, rows = self.horizontalHeader(), self.verticalHeader()
+        if columns_header is not None:
+            columns_header.hide()
+        if rows is not None:
+            rows.setDefaultSectionSize(_ROW_PX)
+        self.setProperty("plain", True)
+
+    @property
+    def text(self) -> str:
+        """Everything, as lines of words."""
+        return "\n".join("  ".join(filter(None, line.cells)) for line in self.lines.records)
+
+    def show_facts(self, facts: ModelFacts | None) -> None:
+        """One model; None for none."""
+        self._show(facts_lines(facts) if facts is not None else ())
+
+    def show_comparison(self, found: ModelComparison) -> None:
+        """Two side by side."""
+        self._show(comparison_lines(found))
+
+    def _show(self, lines: tuple[Line, ...]) -> None:
+        self.clearSpans()
+        self.lines.replace(lines)
+        for row, line in enumerate(lines):
+            if line.sentence:
+                self.setSpan(row, 0, 1, WIDE)
+        for place in range(1, WIDE):
+            longest = max((len(line.cells[place]) for line in lines), default=0)
+            self.setColumnHidden(place, not longest)
+            self.setColumnWidth(place, min(_WIDEST_PX, round(longest * _LETTER_PX) + 18))
+        self.scrollToTop()
+
+
+def _cell(place: int) -> Callable[[Line], str]:
+    return lambda line: line.cells[place]
+
+
+def _ink(place: int) -> Callable[[Line], str]:
+    return lambda line: line.colours[place]
+
+
+def rollouts_model(theme: Theme) -> RowsModel[TakeRecord]:
+    """The takes that a model drove, newest first."""
+
+    def ended(take: TakeRecord) -> words.StateWords:
+        return words.outcome(take.outcome)
+
+    columns: tuple[Column[TakeRecord], ...] = (
+        Column(mark("When"), lambda take: words.when(take.started_at), 122),
+        Column(mark("Task"), lambda take: words.task(take.task)),
+        Column(mark("Ended"), lambda take: _said(ended(take)), 110, lambda take: ended(take).colour),
+        Column(mark("Length"), lambda take: words.duration(take.duration_s), 80),
+    )
+    return RowsModel(theme, columns, lambda take: take.id, lambda take: take.id)
+
+
+def _said(state: words.StateWords) -> str:
+    return f"{state.symbol} {state.word}".strip()
