@@ -139,7 +139,8 @@ def prepare(home: Home, material: Material, options: Options) -> tuple[RunSpec, 
     measured = _measured(material)
     trials, driven, why = _driving(home, material, options)
     recipe = _recipe(home, material, options)
-    guess = estimate(home, material, recipe, sum(map(len, measured.values())), trials * len(driven), options.workers)
+    sized = {"batch": preset_recipe(options.preset, "rf").batch, **recipe}
+    guess = estimate(home, material, sized, sum(map(len, measured.values())), trials * len(driven), options.workers)
     spec = plan_run(
         home,
         "rf",
@@ -197,10 +198,11 @@ def retry(jobs: Jobs, run_id: str) -> str:
 def _recipe(home: Home, material: Material, options: Options) -> dict[str, Any]:
     """Recipe fields: Knowledge Matching, the rung, a length that fits takes and machine, what a person changed."""
     recipe: dict[str, Any] = {**KNOWLEDGE_MATCHING, **LADDER[options.rung]}
-    usual = preset_recipe(options.preset, "rf").steps
-    recipe["steps"] = min(usual, max(FEWEST_STEPS, STEPS_PER_TAKE * len(material.episodes)))
+    usual = preset_recipe(options.preset, "rf")
+    recipe["steps"] = min(usual.steps, max(FEWEST_STEPS, STEPS_PER_TAKE * len(material.episodes)))
     if options.minutes > 0 and "steps" not in options.changes:
-        guess = estimate(home, material, recipe, 0, 0, options.workers).parts.get("train")
+        sized = {"batch": usual.batch, **recipe, **options.changes}
+        guess = estimate(home, material, sized, 0, 0, options.workers).parts.get("train")
         if guess is not None and guess > 60 * options.minutes:
             fewer = round(recipe["steps"] * 60 * options.minutes / guess)
             recipe["steps"] = min(recipe["steps"], max(FEWEST_STEPS, fewer))

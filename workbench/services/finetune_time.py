@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.recipes import preset as preset_recipe
 from models.registry import ModelRecord
 from storage.catalog import Catalog
 from storage.layout import Home
@@ -40,15 +39,18 @@ class Estimate:
 def estimate(
     home: Home, material: Material, recipe: Mapping[str, Any], measured: int, trials: int, workers: int
 ) -> Estimate:
-    """Time for training, measuring ``measured`` takes and driving ``trials`` attempts with each of both models."""
+    """Time for training, measuring ``measured`` takes and driving ``trials`` attempts with each of both models.
+
+    Args:
+        recipe: at least ``steps`` and ``batch``.
+    """
     parts: dict[str, float] = {}
     said: list[str] = []
     receipts = _receipts(home)
     pace = _tuning_pace(home, receipts) or _parent_pace(home, material.parent)
     if pace is not None:
         rows_per_s, words = pace
-        batch = int(recipe.get("batch", preset_recipe("station", "rf").batch))
-        parts["train"] = round(int(recipe["steps"]) * batch / rows_per_s, 1)
+        parts["train"] = round(int(recipe["steps"]) * int(recipe["batch"]) / rows_per_s, 1)
         said.append(words)
     for phase, units in (("read", len(material.episodes) + len(material.replay)), ("measure", measured)):
         each = _per_unit(receipts, phase)
