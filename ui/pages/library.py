@@ -154,7 +154,6 @@ class LibraryPage(Page):
         bind("library.show_trash", self._switch_trash)
         bind("library.search", lambda: self.search.setFocus(Qt.FocusReason.ShortcutFocusReason))
         bind("library.clear", self.filters.clear)
-        bind("library.check", self._check)
         bind("library.models", self._show_models)
         self.viewer.player.finished = self.played
         self._show_trash_buttons()
@@ -362,20 +361,6 @@ class LibraryPage(Page):
         self.viewer.pause()
         self.panels.pause()
         self.played()
-
-    def _check(self) -> None:
-        view = self.viewer.view
-        if view is not None:
-            self.notice.busy(t("Comparing every picture with the take's fingerprint"))
-            self.ask("pictures", view.verify, self._checked)
-
-    def _checked(self, problems: tuple[str, ...]) -> None:
-        if problems:
-            self.notice.error(
-                WorkbenchError("; ".join(problems[:3]), t("Restore it from a copy or run `python main.py doctor`"))
-            )
-        else:
-            self.notice.done(t("The take is bit for bit what was recorded"))
 
     def enable(self) -> None:
         """At once, not with the next tick: a button that is not enabled cannot get the focus."""

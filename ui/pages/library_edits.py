@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ui import words
 from ui.translate import t
 from ui.widgets.take_list import Choice
+from workbench.core.errors import WorkbenchError
 from workbench.core.types import Outcome
 from workbench.services.library import Library, PurgeReport, TakeView
 
@@ -41,6 +42,7 @@ class LibraryEdits:
         bind("library.unmark", self._unmark)
         bind("library.split", self._split)
         bind("library.merge", self._merge)
+        bind("library.check", self._check)
         bind("library.trash", self._trash)
         bind("library.restore", lambda: self._change(lambda lib, ids: lib.restore(ids), t("{takes} brought back")))
         bind("library.purge", self._purge)
@@ -183,6 +185,20 @@ class LibraryEdits:
             lambda library: library.merge(choice.ids()),
             lambda whole: t("One take of several: {id}; Ctrl+Z parts them again", id=whole[:8]),
         )
+
+    def _check(self) -> None:
+        view = self._page.viewer.view
+        if view is not None:
+            self._page.notice.busy(t("Comparing every picture with the take's fingerprint"))
+            self._page.ask("pictures", view.verify, self._checked)
+
+    def _checked(self, problems: tuple[str, ...]) -> None:
+        if problems:
+            self._page.notice.error(
+                WorkbenchError("; ".join(problems[:3]), t("Restore it from a copy or run `python main.py doctor`"))
+            )
+        else:
+            self._page.notice.done(t("The take is bit for bit what was recorded"))
 
     def _save_note(self) -> None:
         view, text = self._page.viewer.view, self._page.note.text()

@@ -3,7 +3,7 @@ index."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
@@ -27,27 +27,14 @@ from workbench.core.bus import Bus
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import Failed, LibraryChanged
 from workbench.core.types import EpisodeKind, Outcome
-from workbench.services.exchange import (
-    ExportPlan,
-    ExportReport,
-    ImportPlan,
-    ImportReport,
-    ImportSettings,
-    StopSwitch,
-    bring_in,
-    plan_import,
-    plan_send_out,
-    send_out,
-)
+from workbench.services.library_exchange import LibraryExchange
 from workbench.services.lineage_feed import enter_all, enter_new
 from workbench.services.take_view import TakeView
 
 __all__ = ["ORDERS", "Library", "Page", "PurgeReport", "TakeFilter", "TakeView", "Trim"]
 
-Progress = Callable[[int, int], None]
 
-
-class Library:
+class Library(LibraryExchange):
     """Every take of one data folder. Methods may be called from any thread; those that say so take their time.
 
     Close it, or use it as a context. Changes are announced as ``LibraryChanged`` on the bus; what fails on that bus is
@@ -340,59 +327,6 @@ class Library:
     ) -> tuple[StationEvent, ...]:
         """What happened to the station, newest first."""
         return self._catalog.events(since=since, severity=severity, limit=limit)
-
-    def plan_import(
-        self,
-        path: Path,
-        kind: str = "",
-        progress: Progress | None = None,
-        *,
-        settings: ImportSettings = ImportSettings(),  # noqa: B008  (frozen)
-        stop: StopSwitch | None = None,
-    ) -> ImportPlan:
-        """What ``import_from`` would bring; writes nothing. Blocks: every file is read once."""
-        return plan_import(self._home, path, kind, settings, progress, stop)
-
-    def import_from(
-        self,
-        path: Path,
-        kind: str = "",
-        progress: Progress | None = None,
-        *,
-        max_side_px: int | None = None,
-        settings: ImportSettings | None = None,
-        stop: StopSwitch | None = None,
-    ) -> ImportReport:
-        """Copy foreign recordings below ``path`` in as takes. Blocks.
-
-        Args:
-            kind: the format's name; "" finds it out.
-            max_side_px: larger pictures are reduced to this longer side; None keeps them as they are.
-            settings: everything that can be said of an import, instead of ``max_side_px``.
-            stop: ends it early; what has come until then stays.
-
-        The report names new takes, those imported before, and what was left out and why.
-        """
-        wanted = settings or ImportSettings(max_side_px)
-        report = bring_in(self._home, path, kind, wanted, progress, stop)
-        self.sync()
-        self._changed(*report.ids)
-        return report
-
-    def plan_export(self, episode_ids: Sequence[str], target: Path, kind: str) -> ExportPlan:
-        """What ``export_to`` would write; writes nothing."""
-        return plan_send_out(self._home, episode_ids, target, kind)
-
-    def export_to(
-        self,
-        episode_ids: Sequence[str],
-        target: Path,
-        kind: str,
-        progress: Progress | None = None,
-        stop: StopSwitch | None = None,
-    ) -> ExportReport:
-        """Write takes as a new set at ``target``: whole, or nothing is left. Blocks. StoppedError if stopped."""
-        return send_out(self._home, episode_ids, target, kind, progress, stop)
 
     def _note_failure(self, event: Failed) -> None:
         self._catalog.log_event(event.where, event.message, "error")
