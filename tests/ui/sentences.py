@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -61,7 +62,7 @@ def collect() -> dict[str, Sentence]:
         add("ui/actions.py", title.rpartition(">")[2])
     for path in sources():
         for node in nodes(path):
-            if isinstance(node, ast.Call) and (texts := _texts(node)):
+            if isinstance(node, ast.Call) and (texts := _texts(node) or _named(node, path)):
                 add(str(path.relative_to(ROOT)), *texts)
     return found
 
@@ -84,6 +85,15 @@ def _texts(call: ast.Call) -> tuple[str, ...]:
         part.value for part in call.args[:wanted] if isinstance(part, ast.Constant) and isinstance(part.value, str)
     ]
     return tuple(texts) if wanted and len(texts) == wanted and texts[0] else ()
+
+
+def _named(call: ast.Call, path: Path) -> tuple[str, ...]:
+    """The key of ``mark(NAME)``: a sentence that a service made and the window shows."""
+    if _name(call) != "mark" or not (call.args and isinstance(call.args[0], ast.Name)):
+        return ()
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    value = getattr(module, call.args[0].id, None)
+    return (value,) if isinstance(value, str) else ()
 
 
 def forgotten(path: Path) -> Iterator[tuple[int, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ui import words
 from ui.records import TakeRecord
 from ui.theme import Theme
-from ui.translate import mark, t
+from ui.translate import t
 from ui.widgets.model_words import WIDE, Line, comparison_lines, facts_lines
 from ui.widgets.rows import Column, RowsModel, RowsTable
 from workbench.services.model_compare import ModelComparison
@@ -71,10 +71,10 @@ def rollouts_model(theme: Theme) -> RowsModel[TakeRecord]:
         return words.outcome(take.outcome)
 
     columns: tuple[Column[TakeRecord], ...] = (
-        Column(mark("When"), lambda take: words.when(take.started_at), 122),
-        Column(mark("Task"), lambda take: words.task(take.task)),
-        Column(mark("Ended"), lambda take: _said(ended(take)), 110, lambda take: ended(take).colour),
-        Column(mark("Length"), lambda take: words.duration(take.duration_s), 80),
+        Column(t("When"), lambda take: words.when(take.started_at), 134),
+        Column(t("Task"), lambda take: words.task(take.task)),
+        Column(t("Ended"), lambda take: _said(ended(take)), 110, lambda take: ended(take).colour),
+        Column(t("Length"), lambda take: words.duration(take.duration_s), 80),
     )
     return RowsModel(theme, columns, lambda take: take.id, lambda take: take.id)
 
