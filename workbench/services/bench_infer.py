@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -66,8 +67,7 @@ def bench_infer(
     found: dict[str, Any] = {"model": record.id, "calls": calls, "latency_ms": _latencies(root, record, calls)}
     with tempfile.TemporaryDirectory(prefix="clap-bench-") as folder:
         place = Home.open(Path(folder))
-        place.models.mkdir(parents=True, exist_ok=True)
-        (place.models / record.id).symlink_to(root.models / record.id, target_is_directory=True)
+        shutil.copytree(root.models / record.id, place.models / record.id, dirs_exist_ok=True)
         found |= _live(Path(folder), record, seconds)
         found["modes"] = {mode.value: _mode(Path(folder), record, mode, shares, trials, seed) for mode in Blend}
     return found
