@@ -1,4 +1,4 @@
-"""The last seconds of the arm's joints and gripper, painted straight: a plot library would cost ten times as much."""
+"""The last seconds of the arm's joints and gripper, painted straight: the first page loads no plot library."""
 
 from __future__ import annotations
 
