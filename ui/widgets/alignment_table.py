@@ -78,7 +78,7 @@ def figures_model(theme: Theme) -> RowsModel[FigureRow]:
         Column(t("Value"), lambda r: shown(r.figure.value, r.figure.unit), 86, lambda r: verdict(r.figure)),
         Column(t("95 % of takes"), lambda r: shown_interval(r.figure), 142),
         Column(t("Compare"), compared, 208),
-        Column(t("Windows"), lambda r: f"{r.figure.n}", 86),
+        Column(t("Windows"), lambda r: f"{r.figure.n}", 96),
     )
     return RowsModel(theme, columns, lambda r: r.figure.name, _tip)
 
