@@ -123,6 +123,7 @@ def test_chosen_takes_are_exported_and_come_back(show: Callable[[Path], Opened],
     key(qtbot, window, "library.export", Qt.Key.Key_E, CONTROL | SHIFT)
     qtbot.waitUntil(panel.path.hasFocus, timeout=WAIT_MS)
     assert panel.which.currentText() == "the 2 chosen takes" and panel.which.itemText(1) == "all 3 listed takes"
+    qtbot.waitUntil(lambda: panel.format.currentData() == "lerobot_v3", timeout=WAIT_MS)
     panel.format.setCurrentIndex(panel.format.findData("clap"))
     qtbot.keyClicks(panel.path, str(tmp_path / "out"))
     qtbot.keyClick(panel.path, Qt.Key.Key_Return)

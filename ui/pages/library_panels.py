@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from ui.widgets.compare_view import Compared, CompareView
 from ui.widgets.exchange_panel import ExchangePanel
 from ui.widgets.export_panel import CHOSEN, ExportPanel
 from ui.widgets.import_panel import ImportPanel
+from workbench.services.exchange import export_formats, import_formats
 from workbench.services.library import Library
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class LibraryPanels(QStackedWidget):
         self._places[COMPARE] = self._compare_card()
         for widget in self._places.values():
             self.addWidget(widget)
+        self._formats_known = False
         for panel in self.panels.values():
             panel.changed = page.enable
         self._bind()
@@ -78,9 +81,20 @@ class LibraryPanels(QStackedWidget):
         if name == EXPORT:
             self.exporting.show_counts(self._page.table.chosen_count(), self._page.model.rowCount())
         if panel is not None:
+            self._find_formats()
             panel.path.setFocus(Qt.FocusReason.OtherFocusReason)
         elif name == TAKE:
             self._page.table.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _find_formats(self) -> None:
+        """Once, and in the background: every format's own packages are imported for it."""
+        if not self._formats_known:
+            self._formats_known = True
+            self._page.ask("exchange", lambda: (import_formats(), export_formats()), self._formats_came)
+
+    def _formats_came(self, found: tuple[Mapping[str, str], Mapping[str, str]]) -> None:
+        self.importing.show_formats(found[0])
+        self.exporting.show_formats(found[1])
 
     def _bind(self) -> None:
         bind = self._page.desk.actions.bind

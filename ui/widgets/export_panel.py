@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ui import words
@@ -12,11 +12,12 @@ from ui.translate import t, tn
 from ui.widgets.chooser import Chooser, fill_chooser
 from ui.widgets.exchange_panel import DONE, IDLE, LOOKING, PLANNED, WORKING, ExchangePanel
 from workbench.core.errors import WorkbenchError
-from workbench.services.exchange import ExportPlan, ExportReport, export_formats, free_at
+from workbench.services.exchange import ExportPlan, ExportReport, free_at
 from workbench.services.library import Library
 
 CHOSEN, LISTED = "chosen", "listed"
 _NEW_FOLDER = "takes"
+_FIRST = "lerobot_v3"
 
 
 class ExportPanel(ExchangePanel):
@@ -40,8 +41,6 @@ class ExportPanel(ExchangePanel):
         self._ids: list[str] = []
         self.report: ExportReport | None = None
         self.which, self.format = Chooser(), Chooser()
-        fill_chooser(self.format, [(title, kind) for kind, title in export_formats().items()], "lerobot_v3")
-        self.format.setCurrentIndex(self.format.findData("lerobot_v3"))
         for name, chooser in ((t("Which"), self.which), (t("Format"), self.format)):
             chooser.setAccessibleName(name)
             self.form.addRow(name, chooser)
@@ -60,6 +59,10 @@ class ExportPanel(ExchangePanel):
         if told != entries and not self.busy:
             fill_chooser(self.which, entries, self.which.currentData() or CHOSEN)
 
+    def show_formats(self, formats: Mapping[str, str]) -> None:
+        """Titles of the formats by name; to find them out takes longer than a window may wait."""
+        fill_chooser(self.format, [(title, kind) for kind, title in formats.items()], _FIRST)
+
     def browsed(self, folder: str) -> None:
         """The new folder goes into the one that was chosen."""
         super().browsed(str(Path(folder) / _NEW_FOLDER))
@@ -68,7 +71,7 @@ class ExportPanel(ExchangePanel):
         """Find out what would be written."""
         target, library, kind = self.target, self._library(), str(self.format.currentData())
         ids = self._takes(str(self.which.currentData()))
-        if target is None or library is None or self.busy:
+        if target is None or library is None or self.busy or not self.format.count():
             self.path.setFocus()
             return
         self._ids = ids

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from PyQt6.QtWidgets import QLineEdit, QWidget
 
@@ -15,7 +15,7 @@ from ui.widgets.chooser import Chooser, fill_chooser
 from ui.widgets.exchange_panel import DONE, IDLE, LOOKING, PLANNED, WORKING, ExchangePanel
 from ui.widgets.rows import Column, RowsModel, RowsTable
 from workbench.core.errors import WorkbenchError
-from workbench.services.exchange import ImportPlan, ImportReport, ImportSettings, Preview, import_formats
+from workbench.services.exchange import ImportPlan, ImportReport, ImportSettings, Preview
 from workbench.services.library import Library
 
 _SIDES = (640, 480, 320)
@@ -41,9 +41,7 @@ class ImportPanel(ExchangePanel):
         self.format, self.side = Chooser(), Chooser()
         self.camera, self.rate = QLineEdit("front"), QLineEdit()
         self.rate.setPlaceholderText(t("as the source says"))
-        fill_chooser(
-            self.format, [(t("Find it out"), ""), *((title, kind) for kind, title in import_formats().items())]
-        )
+        self.show_formats({})
         sides = [(t("at most {n} pixels wide or high", n=side), side) for side in _SIDES]
         fill_chooser(self.side, [(t("as they are"), None), *sides])
         for name, widget in self._fields():
@@ -66,6 +64,10 @@ class ImportPanel(ExchangePanel):
             (t("Camera of videos"), self.camera),
             (t("Steps a second"), self.rate),
         )
+
+    def show_formats(self, formats: Mapping[str, str]) -> None:
+        """Titles of the formats by name; to find them out takes longer than a window may wait."""
+        fill_chooser(self.format, [(t("Find it out"), ""), *((title, kind) for kind, title in formats.items())])
 
     def browsed(self, folder: str) -> None:
         """Looking costs nothing: do it at once."""
