@@ -9,6 +9,7 @@ picture stream, rings for arm state, arm command and scene, a socket for words w
 from __future__ import annotations
 
 import math
+import os
 import queue
 import threading
 import time
@@ -253,7 +254,8 @@ class Shutter:
     they show is then no observation of one instant.
 
     Args:
-        polite: draw during half of the time at most. For a process that runs before all others, on a small computer.
+        polite: draw during half of the time at most, a quarter where more waits for processors than there are. For a
+            process that runs before all others: the window and the policy must not starve for the sake of pictures.
     """
 
     def __init__(self, clockwork: Clockwork, eyes: Sequence[Eye], *, polite: bool) -> None:
@@ -276,10 +278,10 @@ class Shutter:
                 self._release(eyes, start_ns)
 
     def _rest(self, eyes: Sequence[Eye], stop: threading.Event) -> None:
-        """As long as drawing has taken since the last release, counted from its end."""
+        """Until drawing has taken no more than its share of the time since the last release."""
         if self._polite:
-            ended_s = max(eye.drawn_s for eye in eyes)
-            stop.wait(max(0.0, 2.0 * ended_s - self._released_s - time.monotonic()))
+            drawing_s = max(eye.drawn_s for eye in eyes) - self._released_s
+            stop.wait(max(0.0, self._released_s + drawing_s / _share() - time.monotonic()))
 
     def _release(self, eyes: Sequence[Eye], start_ns: int) -> None:
         with self._clockwork.lock:
@@ -287,6 +289,12 @@ class Shutter:
         self._released_s = t_ns / 1e9
         for eye in eyes:
             eye.release(snapshot, t_ns, (t_ns - start_ns) / 1e9)
+
+
+def _share() -> float:
+    """How much of the time drawing may take."""
+    waiting = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return 0.25 if waiting > (os.cpu_count() or 1) else 0.5
 
 
 def main(link: Link, folder: str, seed: int, cameras: list[dict[str, Any]]) -> None:
