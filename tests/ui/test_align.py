@@ -271,11 +271,7 @@ def test_the_button_really_aligns(open_page: Open, copied: tuple[Path, str], qtb
     page.preset.setCurrentIndex(page.preset.findData("tiny"))
     press(page, "align.start")
 
-    def done() -> bool:
-        page.poll()
-        return page._latest is not None and page._latest.ended
-
-    qtbot.waitUntil(done, timeout=10 * WAIT_MS)
+    qtbot.waitUntil(lambda: page._latest is not None and page._latest.ended, timeout=10 * WAIT_MS)
     assert page._latest is not None and page._latest.state is JobState.DONE, page._latest
     shown(qtbot, page)
     assert page.views.shown == "figures" and page.report.runs.count() == 2
