@@ -10,7 +10,7 @@ Letters: B rows, C cameras, K tokens per picture, F numbers per token, D directi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,8 +21,9 @@ from models.token_head import TokenHead
 
 _FILE = "familiar"
 _SHARE, _MOST, _ROWS = 0.98, 32, 6000
-_QUANTILE, _ROOM = 0.999, 1.3
+_QUANTILE, _ROOM = 0.995, 1.3
 _LEAST_ROWS = 40
+_FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Familiarity:
 
     Attributes:
         mean: (CKF,). directions: (D, CKF) divided by their spread. spread: of what no direction explains.
-        limit: distance that next to no training row exceeds, with some room.
+        limit: distance that one in 200 rows of a take exceeds that was left out of the statistics.
     """
 
     mean: Tensor
@@ -57,11 +58,34 @@ class Familiarity:
         return cls(tensors["mean"], tensors["directions"], float(meta["spread"]), float(meta["limit"]))
 
 
-def fit(features_BCKF: Tensor) -> Familiarity | None:
-    """Of training rows of the robot; None where there are too few to say anything."""
-    rows = features_BCKF[:: max(1, len(features_BCKF) // _ROWS)].flatten(1).double()
+def fit(features_BCKF: Tensor, take_B: Tensor) -> Familiarity | None:
+    """Of training rows of the robot; None where there are too few to say anything.
+
+    The limit is a quantile of what takes look like that the statistics do not know: rows of one take are alike, so
+    those that were fitted say too little. With fewer than two takes a quantile of the fitted rows gets some room.
+
+    Args:
+        take_B: which take a row is of.
+    """
+    every = slice(None, None, max(1, len(features_BCKF) // _ROWS))
+    rows, take_B = features_BCKF[every].flatten(1).double(), take_B[every]
     if len(rows) < _LEAST_ROWS:
         return None
+    fold_B = torch.unique(take_B, return_inverse=True)[1] % _FOLDS
+    left_out = [_statistics(rows[fold_B != k]).distance(rows[fold_B == k]) for k in range(_FOLDS) if _parts(fold_B, k)]
+    found = _statistics(rows)
+    limit = torch.cat(left_out).quantile(_QUANTILE) if left_out else _ROOM * found.distance(rows).quantile(_QUANTILE)
+    return replace(found, limit=float(limit))
+
+
+def _parts(fold_B: Tensor, k: int) -> bool:
+    """Whether leaving out this fold leaves something to measure, and enough to measure with."""
+    out = int((fold_B == k).sum())
+    return out > 0 and len(fold_B) - out >= _LEAST_ROWS // 2
+
+
+def _statistics(rows: Tensor) -> Familiarity:
+    """Of rows (B, CKF); without a limit."""
     mean = rows.mean(dim=0)
     _, values, axes = torch.linalg.svd(rows - mean, full_matrices=False)
     variance = values**2 / (len(rows) - 1)
@@ -70,8 +94,7 @@ def fit(features_BCKF: Tensor) -> Familiarity | None:
     directions = axes[:count] / variance[:count].sqrt().clamp_min(1e-6)[:, None]
     left = (rows - mean) - (rows - mean) @ axes[:count].T @ axes[:count]
     spread = max(float(left.norm(dim=1).pow(2).mean().sqrt()), 1e-6)
-    found = _distance(rows, mean, directions, spread)
-    return Familiarity(mean.float(), directions.float(), spread, _ROOM * float(found.quantile(_QUANTILE)))
+    return Familiarity(mean.float(), directions.float(), spread, float("inf"))
 
 
 def token_entropy(head: TokenHead, feature_BD: Tensor) -> Tensor:

@@ -69,7 +69,8 @@ class NtpStage:
         return measure(self.model, self.data)
 
     def save(self, folder: Path, result: Result) -> None:
-        familiar = familiarity.fit(self.data.windows.train.all("robot").features_BCKF)
+        known = self.data.windows.train.all("robot")
+        familiar = familiarity.fit(known.features_BCKF, known.take_B)
         if familiar is not None:
             familiar.save(model_folder(self.home, self.spec.model_id))
         model = self.model

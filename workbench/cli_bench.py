@@ -15,6 +15,7 @@ from workbench.services import benches
 from workbench.services.bench_codecs import bench_codecs
 from workbench.services.bench_learn import bench_learn, learn_home
 from workbench.services.bench_learn_plan import PLANS, SECTIONS, sections
+from workbench.services.bench_preroll import bench_preroll
 from workbench.services.bench_read import bench_read
 from workbench.services.bench_record import bench_record
 from workbench.services.bench_ui import bench_ui
@@ -34,6 +35,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         learn="what each part of the method is worth: the claims with their controls",
     )
     which["record"].add_argument("--cameras", type=positive, default=4)
+    which["record"].add_argument("--preroll", action="store_true", help="what keeping the last seconds costs instead")
     which["codecs"].add_argument("--count", type=positive, default=36, help="pictures of each view")
     which["codecs"].add_argument("--cameras", type=positive, default=4, help="views, one video each")
     which["codecs"].add_argument("--quick", action="store_true", help="one view, 12 pictures")
@@ -79,6 +81,8 @@ def _bench(options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    if options.action == "record" and options.preroll:
+        return bench_preroll(options.seconds, options.cameras, options.pictures, options.home, options.seed)
     if options.action == "record":
         return bench_record(options.seconds, options.cameras, options.pictures, options.home, options.seed)
     if options.action == "codecs":

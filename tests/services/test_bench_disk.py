@@ -12,6 +12,7 @@ from storage.layout import Home
 from storage.videos import write_video
 from workbench.core.errors import WorkbenchError
 from workbench.services.bench_pictures import camera_takes
+from workbench.services.bench_preroll import bench_preroll
 from workbench.services.bench_read import bench_read
 from workbench.services.bench_record import bench_record
 
@@ -28,6 +29,15 @@ def test_recording_counts_every_picture_and_leaves_nothing_behind(tmp_path: Path
 
 
 @pytest.mark.slow
+def test_keeping_the_last_seconds_costs_memory_and_time_that_are_told(tmp_path: Path) -> None:
+    found = bench_preroll(1.5, 1, None, tmp_path, seed=0)
+    assert 0.2 < found["kept_s"] <= 1.6 and found["kept_bytes"] > 30_000
+    for part in ("idle", "remembering"):
+        assert found[part]["memory_bytes"] > 0 and found[part]["cores"] >= 0
+    assert found["remembering"]["cores"] > found["idle"]["cores"], "encoding is work"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_reading_reports_each_way_of_reading(tmp_path: Path) -> None:
     found = bench_read(2, 2.0, 30, None, tmp_path, 500, seed=0)
     assert found["windows"] > 10 and found["takes"] == 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -63,7 +64,7 @@ def _lend_model(place: Path, home: Path | None, model_id: str | None) -> tuple[s
         return "", f"{error.what}; train one or give --model"
     models = Home.open(place).models
     models.mkdir(parents=True, exist_ok=True)
-    (models / record.id).symlink_to(root.models / record.id, target_is_directory=True)
+    shutil.copytree(root.models / record.id, models / record.id, dirs_exist_ok=True)
     return record.id, ""
 
 

@@ -21,7 +21,7 @@ from workbench.services.hosting import Child, Host
 from workbench.services.settings import CameraSettings, Settings
 
 SHORT_S = 10.0
-_PICTURES = 60
+PICTURES = 60
 _LIVE_S = 60.0
 
 
@@ -50,13 +50,13 @@ def bench_record(seconds: float, cameras: int, pictures: Path | None, home: Path
     """
     with tempfile.TemporaryDirectory(prefix="clap-bench-", dir=home) as folder:
         root = Home.open(Path(folder))
-        takes, shown = camera_takes(root, cameras, _PICTURES, pictures, seed)
-        settings = Settings(station="measure", cameras=tuple(_camera(k, take) for k, take in enumerate(takes)))
+        takes, shown = camera_takes(root, cameras, PICTURES, pictures, seed)
+        settings = Settings(station="measure", cameras=tuple(camera_settings(k, take) for k, take in enumerate(takes)))
         with Host() as host, tempfile.TemporaryDirectory(dir=runtime_directory()) as rings:
             capture = host.start(
                 "capture", "workbench.services.capture:main", home=folder, settings=settings.plain(), folder=rings
             )
-            _wait_live(capture)
+            wait_live(capture)
             priority = capture.call("priority")
             short = _record(capture, min(SHORT_S, seconds))
             long = _record(capture, seconds)
@@ -68,24 +68,25 @@ def bench_record(seconds: float, cameras: int, pictures: Path | None, home: Path
         }
 
 
-def _camera(number: int, take: Path) -> CameraSettings:
-    options = {"path": str(take), "rate_hz": RATE_HZ, "first": _PICTURES}
+def camera_settings(number: int, take: Path) -> CameraSettings:
+    """A playback camera that shows a take."""
+    options = {"path": str(take), "rate_hz": RATE_HZ, "first": PICTURES}
     return CameraSettings(name=f"camera{number}", kind="playback", options=options)
 
 
 def _record(capture: Child, seconds: float) -> _Recorded:
     process = psutil.Process(capture.pid)
-    missed, cpu_s = _missed(capture), _cpu_s(process)
+    lost, spent_s = missed(capture), cpu_s(process)
     episode_id = _start(capture)
     time.sleep(seconds)
-    cpu_s, memory = _cpu_s(process) - cpu_s, process.memory_info().rss
+    spent_s, memory = cpu_s(process) - spent_s, process.memory_info().rss
     asked = time.monotonic()
     capture.call("stop_take", timeout_s=120)
     _start(capture)
     ready_s = time.monotonic() - asked
-    missed = _missed(capture) - missed
+    lost = missed(capture) - lost
     capture.call("discard_take", timeout_s=120)
-    return _Recorded(episode_id, cpu_s, missed, ready_s, memory)
+    return _Recorded(episode_id, spent_s, lost, ready_s, memory)
 
 
 def _start(capture: Child) -> str:
@@ -121,7 +122,8 @@ def bytes_each(folder: Path, streams: list[str], counts: dict[str, int]) -> int 
     return round(size / items) if items else None
 
 
-def _wait_live(capture: Child) -> None:
+def wait_live(capture: Child) -> None:
+    """Wait until every camera delivers. WorkbenchError for one that does not."""
     deadline = time.monotonic() + _LIVE_S
     while silent := [camera for camera in _statuses(capture) if camera.state != "live"]:
         if time.monotonic() > deadline:
@@ -134,10 +136,12 @@ def _statuses(capture: Child) -> list[CameraStatus]:
     return list(cameras)
 
 
-def _missed(capture: Child) -> int:
+def missed(capture: Child) -> int:
+    """Exposures that the cameras have missed so far."""
     return sum(camera.drops for camera in _statuses(capture))
 
 
-def _cpu_s(process: psutil.Process) -> float:
+def cpu_s(process: psutil.Process) -> float:
+    """Processor seconds that a process has taken."""
     times = process.cpu_times()
     return float(times.user + times.system)
