@@ -213,8 +213,8 @@ def test_a_receipt_shows_arrows_and_what_forgot_cannot_be_promoted(window: Windo
     write_tuned(home, "1-forgot", passed=False)
     qtbot.waitUntil(page.receipt.isVisible, timeout=WAIT_MS)
     assert "It forgot" in page.receipt.verdict.text() and "fell" in page.receipt.reasons.text()
-    assert [page.receipt.lines.look(0, place)[0] for place in (0, 2)] == ["red cube to white plate", "▼ worse"]
-    assert page.receipt.lines.look(0, 3)[0] == "90 % (60–98) → 20 % (6–51)"
+    assert [page.receipt.lines.look(0, place)[0] for place in (0, 1)] == ["red cube to white plate", "▼ worse"]
+    assert page.receipt.lines.look(0, 2)[0] == "90 % (60–98) → 20 % (6–51)"
     qtbot.waitUntil(window.actions_["finetune.retry"].isEnabled, timeout=WAIT_MS)
     assert not window.actions_["finetune.promote"].isEnabled()
     write_tuned(home, "2-kept", passed=True)

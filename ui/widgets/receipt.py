@@ -28,11 +28,10 @@ Line = tuple[str, Mapping[str, Any]]  # a task and what the receipt says of it
 def receipt_model(theme: Theme) -> RowsModel[Line]:
     """Earlier tasks first, as the receipt has them."""
     columns: tuple[Column[Line], ...] = (
-        Column(t("Task"), lambda line: words.task(line[0])),
-        Column("", lambda line: t("new") if line[1]["new"] else "", 50),
-        Column(t("Verdict"), _verdict, 168, lambda line: _words(line).colour),
-        Column(t("It succeeds: before → after"), _driven, 236),
-        Column(t("Error on held-out takes, mm"), _held_out, 226),
+        Column(t("Task"), _task),
+        Column(t("Verdict"), _verdict, 152, lambda line: _words(line).colour),
+        Column(t("It succeeds"), _driven, 226),
+        Column(t("Error, mm"), _held_out, 172),
     )
     return RowsModel(theme, columns, lambda line: line[0], _tip)
 
@@ -69,6 +68,11 @@ class ReceiptPanel(QWidget):
         self.reasons.setText("\n".join(said))
         self.reasons.setVisible(bool(said))
         self.lines.replace(tuple(receipt["tasks"].items()))
+
+
+def _task(line: Line) -> str:
+    name = words.task(line[0])
+    return t("{task} (new)", task=name) if line[1]["new"] else name
 
 
 def _words(line: Line) -> words.StateWords:
