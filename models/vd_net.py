@@ -66,18 +66,26 @@ class AskBlock(nn.Module):
 
 
 class Path(nn.Module):
-    """The path of a tip over a window as one token: where it starts, the way from there, what is seen and apart."""
+    """The path of a tip over a window: where it starts, the way from there, what is seen and what is apart.
+
+    It becomes a picture token, and it has a straight way to the action latents besides: a linear map goes on being
+    right where no arm has been, and hands come from where no arm has been.
+    """
 
     mean_3: Tensor
     spread_3: Tensor
     change_3: Tensor
 
-    def __init__(self, horizon: int, width: int) -> None:
+    def __init__(self, horizon: int, width: int, latents: int) -> None:
         super().__init__()
+        numbers = 3 + 3 * horizon + 2 * (horizon + 1)
         self.register_buffer("mean_3", torch.zeros(3))
         self.register_buffer("spread_3", torch.ones(3))
         self.register_buffer("change_3", torch.ones(3))
-        self.enter = tower(3 + 3 * horizon + 2 * (horizon + 1), 2 * width, width, 1)
+        self.enter = tower(numbers, 2 * width, width, 1)
+        self.straight = nn.Linear(numbers, latents)
+        nn.init.zeros_(self.straight.weight)
+        nn.init.zeros_(self.straight.bias)
 
     def fit(self, tips_BP5: Tensor) -> None:
         """Take the scale of places and of how far tips move in a window from the sample rows that show them."""
@@ -88,14 +96,14 @@ class Path(nn.Module):
             self.spread_3.copy_(start.std(0).clamp_min(1e-3))
             self.change_3.copy_((seen[:, -1, PLACE] - start).std(0).clamp_min(1e-3))
 
-    def forward(self, tips_BP5: Tensor) -> Tensor:
-        """(B, W)."""
+    def forward(self, tips_BP5: Tensor) -> tuple[Tensor, Tensor]:
+        """Token (B, W) and what is added to the action latents (B, N*D)."""
         seen, place = tips_BP5[..., SEEN], tips_BP5[..., PLACE]
         start = (place[:, 0] - self.mean_3) / self.spread_3
         way = (place[:, 1:] - place[:, :1]) / self.change_3 * seen[:, 1:, None]
         numbers = [start, way.clamp(-_LARGEST_WAY, _LARGEST_WAY).flatten(1), seen, tips_BP5[..., APART]]
-        out: Tensor = self.enter(torch.cat(numbers, dim=1))
-        return out
+        flat = torch.cat(numbers, dim=1)
+        return self.enter(flat), self.straight(flat)
 
 
 class VdVae(nn.Module):
@@ -119,7 +127,7 @@ class VdVae(nn.Module):
         self.camera = nn.Parameter(torch.randn(cameras, 1, width) * 0.3)
         self.identity = nn.Parameter(torch.randn(1, clusters, width) * 0.3)
         self.token = Residual(width)
-        self.path = Path(act.horizon, width) if recipe.tips else None
+        self.path = Path(act.horizon, width, act.tokens * act.code_dim) if recipe.tips else None
         queries = act.tokens + recipe.irrelevant_tokens
         self.queries = nn.Parameter(torch.randn(queries, width) * 0.3)
         self.ask = nn.ModuleList(AskBlock(width) for _ in range(recipe.layers))
@@ -164,19 +172,22 @@ class VdVae(nn.Module):
     ) -> Glance:
         """Encode pairs. Cameras with ``seen_BC`` False are ignored; of rows with ``shaped_B`` False only the places of
         clusters are looked at, and of rows with ``bare_B`` True nothing but the path of the tip, if there is one."""
-        tokens = self._tokens(features_BCKF, future_BCKF, shaped_B)
+        tokens, straight = self._tokens(features_BCKF, future_BCKF, shaped_B), None
         seen_BL = seen_BC.repeat_interleave(self.shape[1], dim=1)
         if self.path is not None and tips_BP5 is not None:
             path_B = whole_path(tips_BP5)
             if bare_B is not None:
                 seen_BL = seen_BL & ~(bare_B & path_B)[:, None]
-            tokens = torch.cat([tokens, self.path(tips_BP5)[:, None]], dim=1)
+            token, added = self.path(tips_BP5)
+            straight = added.view(-1, self.action_tokens, self.code_dim) * path_B[:, None, None]
+            tokens = torch.cat([tokens, token[:, None]], dim=1)
             seen_BL = torch.cat([seen_BL, path_B[:, None]], dim=1)
         query = self.queries.expand(len(tokens), -1, -1)
         for block in self.ask:
             query = block(query, tokens, seen_BL)
         latent = self.leave(query)
-        action = self.centre_D + 1.5 * self.scale_D * latent[:, : self.action_tokens]
+        action = latent[:, : self.action_tokens] + (0.0 if straight is None else straight)
+        action = self.centre_D + 1.5 * self.scale_D * action
         irrelevant = latent[:, self.action_tokens :]
         code, numbers = self.book.quantise(action)
         other, other_numbers = self.irrelevant_book.quantise(irrelevant)
