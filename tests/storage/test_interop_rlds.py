@@ -110,6 +110,7 @@ def test_one_damaged_take_does_not_spoil_the_others(home: Home, tmp_path: Path) 
     assert len(report) == 2 and [name[-5:] for name, _ in report.skipped] == ["00001"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "bridge_rlds_octo").is_dir(), reason="the Bridge recordings are not present")
 def test_real_bridge_takes(home: Home) -> None:
     report = import_takes(DATA / "bridge_rlds_octo", home)

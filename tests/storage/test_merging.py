@@ -32,7 +32,7 @@ def write_from(home: Home, start_ns: int, count: int = 10, clock: str = "lockste
     return writer.seal().id
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.lists(st.integers(1, 8), min_size=1, max_size=3, unique=True), st.integers(0, 99))
 def test_a_take_that_was_cut_and_merged_is_the_same_again(cuts: list[int], beside_ms: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -53,6 +53,7 @@ def test_one_picture_tells_nothing() -> None:
     assert watch.share is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real clips are not present")
 @pytest.mark.parametrize(
     ("name", "low", "high"),

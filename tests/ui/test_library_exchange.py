@@ -173,5 +173,3 @@ def test_two_takes_are_compared_at_the_same_instant(
     page.table.choose([0, 1])
     key(qtbot, window, "library.compare", Qt.Key.Key_D, CONTROL)
     qtbot.waitUntil(lambda: view.remark.isVisible() and "no grasp" in view.remark.text(), timeout=WAIT_MS)
-
-
