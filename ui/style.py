@@ -75,6 +75,8 @@ QHeaderView::section {{ background: transparent; color: {dim}; border: none; bor
     padding: 6px 9px; font-weight: bold; }}
 QTableCornerButton::section {{ background: {surface}; border: none; }}
 QScrollArea[plain="true"], QWidget[plain="true"] {{ background: transparent; border: none; }}
+QTableView[plain="true"] {{ border: 2px solid transparent; }}
+QTableView[plain="true"]:focus {{ border-color: {accent}; }}
 
 QProgressBar {{ background: {raised}; border: 1px solid {line}; border-radius: 6px; text-align: center;
     min-height: 16px; }}

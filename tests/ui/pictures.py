@@ -193,6 +193,9 @@ class Shoot:
         if not any(model.stage == "rf" for model in others.models()):
             for stage, steps in STEPS.items():
                 self.finish(others, others.start(stage, "quick", steps=steps, batch=64))
+        if self.until_soon(lambda: page.jobs.rowCount() > 0):
+            self.plain("finetune")
+            return
         run = others.start("act_vae", "quick")
         self.until(lambda: page.jobs.rowCount() > 0 and page.jobs.records[0].run_id == run)
         page.jobs_table.selectRow(0)
@@ -259,6 +262,13 @@ class Shoot:
         language = "" if self.language == "en" else f"-{self.language}"
         pixels = "" if size == DEFAULT_SIZE else f"-{size[0]}x{size[1]}"
         return language + pixels + ("" if scale == 1 else f"@{scale:g}")
+
+    def until_soon(self, ready: Callable[[], bool]) -> bool:
+        """Wait a little; whether it is so then."""
+        end = time.monotonic() + 5
+        while not ready() and time.monotonic() < end:
+            QTest.qWait(50)
+        return ready()
 
     def until(self, ready: Callable[[], bool], seconds: float = 90) -> None:
         end = time.monotonic() + seconds
