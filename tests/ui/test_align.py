@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from PyQt6.QtCore import Qt
 from PyQt6.QtGui import QGuiApplication
@@ -50,10 +52,16 @@ def aligned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @pytest.fixture
-def copied(aligned: tuple[Path, str], tmp_path: Path) -> tuple[Path, str]:
-    """The same, to be changed."""
-    shutil.copytree(aligned[0], tmp_path / "home")
-    return tmp_path / "home", aligned[1]
+def copied(aligned: tuple[Path, str], tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """The same, to be changed; whatever still works in it afterwards is ended."""
+    home = tmp_path / "home"
+    shutil.copytree(aligned[0], home)
+    yield home, aligned[1]
+    for path in home.glob("runs/*/process.json"):
+        with contextlib.suppress(psutil.Error):  # it has ended, as it should
+            process = psutil.Process(json.loads(path.read_text())["pid"])
+            if any(str(home) in part for part in process.cmdline()):
+                process.kill()
 
 
 @pytest.fixture
@@ -265,13 +273,14 @@ def test_a_damaged_report_is_told_with_what_to_do(open_page: Open, copied: tuple
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_button_really_aligns(open_page: Open, copied: tuple[Path, str], qtbot: QtBot) -> None:
     """From the button to the figures, with the real processes, on the smallest preset."""
     page = open_page(copied[0])
     page.preset.setCurrentIndex(page.preset.findData("tiny"))
     press(page, "align.start")
 
-    qtbot.waitUntil(lambda: page._latest is not None and page._latest.ended, timeout=10 * WAIT_MS)
+    qtbot.waitUntil(lambda: page._latest is not None and page._latest.ended, timeout=25 * WAIT_MS)
     assert page._latest is not None and page._latest.state is JobState.DONE, page._latest
     shown(qtbot, page)
     assert page.views.shown == "figures" and page.report.runs.count() == 2
