@@ -8,14 +8,14 @@ from pathlib import Path
 from pytestqt.qtbot import QtBot
 
 from tests.ui.conftest import WAIT_MS
-from tests.ui.guard import LONGEST_MS, gui_thread_guard
+from tests.ui.guard import allowed_ms, gui_thread_guard
 from tests.ui.material import write_take
 from ui.pages.record import RecordPage
 from ui.theme import Theme, ThemeChoice
 from ui.window import PAGES, Window
 
 Opener = Callable[..., Window]
-_TRIES = 10  # a neighbour on the same core makes the same work take longer; what is too much is so every time
+_TRIES = 6  # a neighbour on the same core makes the same work take longer; what is too much is so every time
 
 
 def shortest(tries: Callable[[], float]) -> float:
@@ -23,12 +23,15 @@ def shortest(tries: Callable[[], float]) -> float:
     best = float("inf")
     for _ in range(_TRIES):
         best = min(best, tries())
-        if best < LONGEST_MS:
+        if best < allowed_ms():
             break
     return best
 
 
-def test_no_page_holds_the_window_up(open_window: Opener, qtbot: QtBot, theme: Theme, tmp_path: Path) -> None:
+def test_neither_pages_nor_recording_hold_the_window_up(
+    open_window: Opener, qtbot: QtBot, theme: Theme, tmp_path: Path
+) -> None:
+    theme.choose(ThemeChoice.DARK)
     for seed in range(6):
         write_take(tmp_path, seed, seconds=1.0)
     window = open_window(tmp_path)
@@ -49,30 +52,22 @@ def test_no_page_holds_the_window_up(open_window: Opener, qtbot: QtBot, theme: T
             return stretches.longest_ms
 
         longest = shortest(visit)
-        if longest >= LONGEST_MS:
+        if longest >= allowed_ms():
             too_long[name] = round(longest, 1)
     assert not too_long
+    assert shortest(lambda: _one_take(window, record, qtbot)) < allowed_ms()
 
 
-def test_recording_with_everything_on_screen_never_holds_the_window_up(
-    open_window: Opener, qtbot: QtBot, theme: Theme, tmp_path: Path
-) -> None:
-    theme.choose(ThemeChoice.DARK)
-    window = open_window(tmp_path)
-    record = window.pages["record"]
-    assert isinstance(record, RecordPage)
-    qtbot.waitUntil(lambda: all(tile.shown > 2 for tile in record.wall.tiles.values()), timeout=WAIT_MS)
-
-    def take() -> float:
-        qtbot.waitUntil(window.actions_["record.start"].isEnabled, timeout=WAIT_MS)
-        with gui_thread_guard() as stretches:
-            window.actions_["record.start"].trigger()
-            qtbot.waitUntil(lambda: record.takes.recording, timeout=WAIT_MS)
-            qtbot.wait(1200)
-            window.actions_["record.success"].trigger()
-            qtbot.waitUntil(lambda: bool(record.takes.fresh), timeout=WAIT_MS)
-            qtbot.wait(300)
-        assert len(stretches.found) > 20, "the loop ran"
-        return stretches.longest_ms
-
-    assert shortest(take) < LONGEST_MS
+def _one_take(window: Window, record: RecordPage, qtbot: QtBot) -> float:
+    """Live pictures, depth and signals, the start and the end of a take."""
+    window.go("record")
+    qtbot.waitUntil(window.actions_["record.start"].isEnabled, timeout=WAIT_MS)
+    with gui_thread_guard() as stretches:
+        window.actions_["record.start"].trigger()
+        qtbot.waitUntil(lambda: record.takes.recording, timeout=WAIT_MS)
+        qtbot.wait(1200)
+        window.actions_["record.success"].trigger()
+        qtbot.waitUntil(lambda: bool(record.takes.fresh), timeout=WAIT_MS)
+        qtbot.wait(300)
+    assert len(stretches.found) > 20, "the loop ran"
+    return stretches.longest_ms
