@@ -12,6 +12,6 @@ _CROWDED = 1.5  # programs that want each core
 
 
 def allowed_ms() -> float:
-    """The longest stretch that passes now: programs that share core and caches make the same work take twice the time."""
+    """The longest stretch that passes now: programs that share core and caches double the time of the same work."""
     crowded = os.getloadavg()[0] > _CROWDED * (os.cpu_count() or 1)
     return LONGEST_MS * (2 if crowded else 1)
