@@ -28,7 +28,6 @@ class ModelDetails(RowsTable):
             columns_header.hide()
         if rows is not None:
             rows.setDefaultSectionSize(_ROW_PX)
-        self.setProperty("plain", True)
 
     @property
     def text(self) -> str:
