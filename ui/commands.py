@@ -217,7 +217,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("finetune.retry", "Try again, holding on harder", ("Ctrl+Shift+R",), "finetune",
             "Once more with more rehearsal and stronger matching", lambda s: s.tuned),
     Command("finetune.rollback", "Roll back", ("Ctrl+Z",), "finetune", "Use the model again that was in use before",
-            lambda s: s.tuned, role="warn"),
+            lambda s: s.tuned),
     Command("drive.start", "Start", ("Return", "Enter"), "drive", "Let the model drive", _can_drive, "primary"),
     Command("drive.hold", "Hold", ("Space",), "drive", "Stay where it is, with power", _moving, "warn", urgent=True),
     Command("drive.resume", "Resume", ("R",), "drive", "Let the policy go on",
