@@ -81,6 +81,7 @@ PATH_LIKE = re.compile(r"`((?:\.?[\w*.-]+/)+[\w*.-]*|\w+\.(?:py|md|toml|lock|in)
 WRITTEN_AT_RUN_TIME = {
     "station.toml",
     "catalog.db",
+    "logs/notices.jsonl",
     "runs/",
     "models/",
     "episodes/",

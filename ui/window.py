@@ -34,7 +34,7 @@ from ui.preferences import Preferences
 from ui.theme import Theme
 from ui.translate import t
 from ui.widgets.icons import icon
-from ui.widgets.notice_panel import unread_words
+from ui.widgets.notice_panel import UnreadButton
 from workbench.core.bus import Bus
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import Failed, JobProgressed, TakeDiscarded, TakeSealed
@@ -154,10 +154,7 @@ class Window(QMainWindow):
     def _make_status_bar(self) -> None:
         self._station_words = QLabel("◔ " + t("The station is starting"))
         self._job_words = QLabel("")
-        self._unread = QToolButton()
-        self._unread.setAutoRaise(True)
-        self._unread.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self._unread.clicked.connect(lambda: self.actions_["app.notices"].trigger())
+        self._unread = UnreadButton(self.actions_)
         bar = self.statusBar()
         if bar is not None:
             bar.setSizeGripEnabled(False)
@@ -343,7 +340,7 @@ class Window(QMainWindow):
             self._keep_hints(status.driver.hints)
         self.actions_.refresh(page.situation(self._base(page, status)))
         self.drawer.refresh()
-        self._show_unread()
+        self._unread.show_count(self.desk.notices.unread)
 
     def _base(self, page: Page, status: StationStatus | None) -> Situation:
         if status is None:
@@ -370,12 +367,6 @@ class Window(QMainWindow):
             if words_ not in self._hints:
                 self.desk.notices.add("hint", "drive", words_)
         self._hints = frozenset(hints)
-
-    def _show_unread(self) -> None:
-        text = unread_words(self.desk.notices.unread)
-        if self._unread.text() != text:
-            self._unread.setText(text)
-            self._unread.setAccessibleName(text)
 
     def _stop_arm(self) -> None:
         page = self.page

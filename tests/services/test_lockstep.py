@@ -15,7 +15,8 @@ from storage.layout import Home
 from workbench.core.ring import runtime_directory
 from workbench.core.types import POSE_AXES, ActionChunk
 from workbench.services.driver import HANDOVER_S
-from workbench.services.lockstep import LockstepJob, LockstepSession, LockstepSettings, run_batch
+from workbench.services.lockstep import LockstepJob, LockstepSession, LockstepSettings
+from workbench.services.lockstep_batch import run_batch
 
 SMALL = LockstepSettings(front_px=(80, 60), wrist_px=(64, 48))
 

@@ -18,7 +18,7 @@ from ui.records import ModelEntry, TakeRecord
 from ui.translate import t
 from ui.widgets.button import CommandButton
 from ui.widgets.plots import Plot
-from ui.widgets.progress import curve_lines, jobs_model
+from ui.widgets.progress import curve_lines, job_told, jobs_model
 from ui.widgets.receipt import ReceiptPanel
 from ui.widgets.rows import RowsTable
 from ui.widgets.stage_choice import StageChoice
@@ -30,9 +30,7 @@ from workbench.services.finetune_time import receipt_of
 from workbench.services.jobs import JobStatus
 from workbench.services.model_shelf import promote, rollback
 
-_POLL_MS = 600
-_POLL_HIDDEN_MS = 4000
-_SETTLE_MS = 250
+_POLL_MS, _POLL_HIDDEN_MS, _SETTLE_MS = 600, 4000, 250
 _CURVES, _RECEIPT, _OPTIONS = 0, 1, 2
 _NOT_DRAWN = ("seconds", "lr")
 Curve = Mapping[str, tuple[list[float], list[float]]]
@@ -342,7 +340,7 @@ class FinetunePage(Page):
 
     def _say_message(self) -> None:
         job = self._job()
-        self.message.setText(_told(job) if job is not None else "")
+        self.message.setText(job_told(job) if job is not None else "")
 
     def _show_curve(self, curve: Curve) -> None:
         self._curve = curve
@@ -393,21 +391,9 @@ class FinetunePage(Page):
 def _stack(table: QWidget, empty: str) -> QStackedWidget:
     """A table, or words while it is empty."""
     stack = QStackedWidget()
-    stack.addWidget(table)
     note = label(empty, "dim", wrap=True)
     note.setAlignment(note.alignment().AlignCenter)
-    stack.addWidget(note)
+    for widget in (table, note):
+        stack.addWidget(widget)
     stack.setCurrentIndex(1)
     return stack
-
-
-def _told(job: JobStatus) -> str:
-    """One line about a run: its phase, its pace, its message."""
-    said = [words.task(job.message)] if job.message else []
-    if job.pausing and not job.ended and job.state != "paused":
-        said.append(t("rests after its present step"))
-    if job.state == "running" and job.samples_per_s:
-        said.append(t("{n} rows a second", n=f"{job.samples_per_s:.0f}"))
-    if not job.ended and job.memory_mb:
-        said.append(t("{n} MB in use", n=job.memory_mb))
-    return " · ".join(said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from PyQt6.QtCore import Qt
-from PyQt6.QtWidgets import QApplication, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QApplication, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from ui.actions import Actions
 from ui.theme import Theme
@@ -26,6 +26,23 @@ _WHERE = {
     "station": mark("Station"),
 }
 _HEIGHT_PX = 214
+
+
+class UnreadButton(QToolButton):
+    """How many messages nobody has read yet; a click shows them."""
+
+    def __init__(self, actions: Actions) -> None:
+        super().__init__()
+        self.setAutoRaise(True)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.clicked.connect(lambda: actions["app.notices"].trigger())
+
+    def show_count(self, unread: int) -> None:
+        """Only touched when the words change."""
+        text = unread_words(unread)
+        if self.text() != text:
+            self.setText(text)
+            self.setAccessibleName(text)
 
 
 def notices_model(theme: Theme) -> RowsModel[Notice]:

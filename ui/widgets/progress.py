@@ -115,3 +115,15 @@ def _look_up(metrics: Mapping[str, Any], path: str) -> float | None:
     for part in path.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
     return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+def job_told(job: JobStatus) -> str:
+    """One line about a run: its phase, its pace, its message."""
+    said = [words.task(job.message)] if job.message else []
+    if job.pausing and not job.ended and job.state != "paused":
+        said.append(t("rests after its present step"))
+    if job.state == "running" and job.samples_per_s:
+        said.append(t("{n} rows a second", n=f"{job.samples_per_s:.0f}"))
+    if not job.ended and job.memory_mb:
+        said.append(t("{n} MB in use", n=job.memory_mb))
+    return " · ".join(said)

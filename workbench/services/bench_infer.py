@@ -28,7 +28,8 @@ from workbench.core.types import ActionChunk, EpisodeKind, Outcome
 from workbench.services.evaluation import TRIAL_SEED, Rate
 from workbench.services.hosting import Child, Host
 from workbench.services.library import Library
-from workbench.services.lockstep import LockstepJob, LockstepSettings, TakeResult, run_batch
+from workbench.services.lockstep import LockstepJob, LockstepSettings, TakeResult
+from workbench.services.lockstep_batch import run_batch
 from workbench.services.settings import simulated_settings
 from workbench.services.smoothness import Trace, jump_ratio
 from workbench.services.station import Station

@@ -18,7 +18,8 @@ from workbench.services import finetune
 from workbench.services.bench_learn_plan import CORRECTIONS, LEARN_FROM, SITUATION
 from workbench.services.bench_learn_runs import Runner, Training
 from workbench.services.library import Library
-from workbench.services.lockstep import LockstepJob, LockstepSettings, TakeResult, run_batch
+from workbench.services.lockstep import LockstepJob, LockstepSettings, TakeResult
+from workbench.services.lockstep_batch import run_batch
 
 CORRECTED_SEED, PLAIN_SEED, APART = 700_000, 760_000, 1000
 NOT_NEEDED = "-"

@@ -20,7 +20,8 @@ from workbench.services.evaluation import TRIAL_SEED, evaluate, trial_jobs
 from workbench.services.hosting import Host
 from workbench.services.jobs import Jobs, JobStatus
 from workbench.services.library import Library
-from workbench.services.lockstep import LockstepJob, LockstepSettings, TakeResult, run_batch
+from workbench.services.lockstep import LockstepJob, LockstepSettings, TakeResult
+from workbench.services.lockstep_batch import run_batch
 from workbench.services.runs import suitable_episodes
 
 POLL_S = 0.5

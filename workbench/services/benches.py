@@ -13,7 +13,8 @@ from storage.layout import Home
 from workbench.services.bench_control import bench_control, lateness
 from workbench.services.bench_infer import bench_infer
 from workbench.services.jobs import Jobs
-from workbench.services.lockstep import LockstepJob, run_batch
+from workbench.services.lockstep import LockstepJob
+from workbench.services.lockstep_batch import run_batch
 from workbench.services.machine import command_line, machine, versions
 
 __all__ = ["about", "bench_control", "bench_infer", "bench_train", "lateness"]

@@ -20,7 +20,8 @@ from workbench.services.demo_plan import DemoPlan
 from workbench.services.evaluation import evaluate, trial_jobs
 from workbench.services.jobs import Jobs, JobStatus
 from workbench.services.library import Library
-from workbench.services.lockstep import LockstepJob, LockstepSettings, TakeResult, run_batch
+from workbench.services.lockstep import LockstepJob, LockstepSettings, TakeResult
+from workbench.services.lockstep_batch import run_batch
 from workbench.services.machine import PROJECT
 from workbench.services.story import Story
 

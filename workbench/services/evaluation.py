@@ -17,7 +17,8 @@ from storage.catalog import Catalog
 from storage.layout import Home
 from workbench.core.errors import WorkbenchError
 from workbench.services.library import Library
-from workbench.services.lockstep import LockstepJob, LockstepSettings, TakeResult, run_batch
+from workbench.services.lockstep import LockstepJob, LockstepSettings, TakeResult
+from workbench.services.lockstep_batch import run_batch
 
 TRIAL_SEED = 900_000  # far from the seeds of demonstrations, so that no trial repeats a demonstrated scene
 Z_95 = 1.959963984540054

@@ -11,7 +11,8 @@ from storage.layout import Home
 from workbench.core.errors import WorkbenchError
 from workbench.services.evaluation import Rate, remember, trial_jobs
 from workbench.services.finetune_plan import Plan
-from workbench.services.lockstep import LockstepJob, TakeResult, run_batch
+from workbench.services.lockstep import LockstepJob, TakeResult
+from workbench.services.lockstep_batch import run_batch
 
 RESULTS, REMEMBERED = "trials.jsonl", "trials.remembered"
 WHICH = ("before", "after")

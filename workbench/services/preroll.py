@@ -1,7 +1,7 @@
 """The last half minute of everything, kept in memory while nothing is recorded: what happened can still be saved.
 
 Pictures are encoded at once, by the codec that a take of theirs would have, and are written to disk as they are: a take
-saved afterwards holds the same bytes as one recorded meanwhile. What it costs is measured by ``bench record --preroll``;
+saved afterwards holds the same bytes as one recorded meanwhile. ``bench record --preroll`` measures what it costs, and
 decision 19 has the figures.
 """
 

@@ -6,7 +6,6 @@ from models.registry import read_record
 from storage.layout import Home
 from workbench.services.settings import Settings
 
-
 SIMULATED = "simulated"
 
 
