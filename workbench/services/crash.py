@@ -112,12 +112,12 @@ class CrashReports:
         return tuple(found)
 
     def _free_name(self) -> Path:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        names = (f"crash-{stamp}{f'-{n}' if n else ''}.txt" for n in range(1000))
-        return next(path for name in names if not (path := self.folder / name).exists())
+        while (path := self.folder / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S-%f}.txt").exists():
+            pass  # a microsecond later it is free
+        return path
 
     def _forget_old(self) -> None:
-        reports = sorted(self.folder.glob("crash-*.txt"), key=lambda path: path.stat().st_mtime)
+        reports = sorted(self.folder.glob("crash-*.txt"), key=lambda path: (path.stat().st_mtime_ns, path.name))
         for path in reports[:-_KEPT_REPORTS]:
             path.unlink(missing_ok=True)
 
