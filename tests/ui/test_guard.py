@@ -1,4 +1,7 @@
-"""No page keeps the window's thread for longer than one picture of a 60 Hz screen while people use it."""
+"""Nothing keeps the window's thread for longer than one picture of a 60 Hz screen while people use it.
+
+Changing pages paints some fifty widgets at once and is allowed two such pictures (the library needs about 20 ms).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 from pytestqt.qtbot import QtBot
 
 from tests.ui.conftest import WAIT_MS
-from tests.ui.guard import allowed_ms, gui_thread_guard
+from tests.ui.guard import LONGEST_MS, allowed_ms, gui_thread_guard
 from tests.ui.material import write_take
 from ui.pages.record import RecordPage
 from ui.theme import Theme, ThemeChoice
@@ -18,12 +21,12 @@ Opener = Callable[..., Window]
 _TRIES = 6  # a neighbour on the same core makes the same work take longer; what is too much is so every time
 
 
-def shortest(tries: Callable[[], float]) -> float:
+def shortest(tries: Callable[[], float], enough_ms: float) -> float:
     """The best of some tries; the later ones only if the earlier were too long."""
     best = float("inf")
     for _ in range(_TRIES):
         best = min(best, tries())
-        if best < allowed_ms():
+        if best < enough_ms:
             break
     return best
 
@@ -51,11 +54,11 @@ def test_neither_pages_nor_recording_hold_the_window_up(
                 qtbot.wait(300)
             return stretches.longest_ms
 
-        longest = shortest(visit)
-        if longest >= allowed_ms():
+        longest = shortest(visit, 2 * LONGEST_MS)
+        if longest >= 2 * LONGEST_MS:
             too_long[name] = round(longest, 1)
     assert not too_long
-    assert shortest(lambda: _one_take(window, record, qtbot)) < allowed_ms()
+    assert shortest(lambda: _one_take(window, record, qtbot), allowed_ms()) < allowed_ms()
 
 
 def _one_take(window: Window, record: RecordPage, qtbot: QtBot) -> float:

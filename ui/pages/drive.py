@@ -289,7 +289,7 @@ class DrivePage(Page):
         trial = Trial(len(self.trials.records) + 1, event.task, event.success, event.episode_id)
         self.trials.replace((trial, *self.trials.records))
         won = sum(trial.success for trial in self.trials.records)
-        self.score.setText(t("{n} of {all} succeeded", n=won, all=len(self.trials.records)))
+        self.score.setText(t("{n} of {all} succeeded alone", n=won, all=len(self.trials.records)))
 
     def show_status(self, status: StationStatus) -> None:
         """State, authority, figures, guard, limits."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from PyQt6.QtCore import QRect, QSize, Qt
-from PyQt6.QtGui import QAction, QColor, QFontMetrics, QKeySequence, QPainter, QPaintEvent
-from PyQt6.QtWidgets import QPushButton, QSizePolicy, QStyle, QStyleOptionButton, QWidget
+from PyQt6.QtGui import QAction, QColor, QFontMetrics, QKeySequence, QPaintEvent
+from PyQt6.QtWidgets import QPushButton, QSizePolicy, QStyle, QStyleOptionButton, QStylePainter, QWidget
 
 from ui.actions import Actions
 from ui.theme import base_font
@@ -63,15 +63,12 @@ class CommandButton(QPushButton):
         option = QStyleOptionButton()
         self.initStyleOption(option)
         option.text = ""
-        painter = QPainter(self)
-        style = self.style()
-        if style is not None:
-            style.drawControl(QStyle.ControlElement.CE_PushButton, option, painter, self)
-        self.ensurePolished()
+        painter = QStylePainter(self)
+        painter.drawControl(QStyle.ControlElement.CE_PushButton, option)
         key_width = self.key_px
         inside = self.rect().adjusted(9, 0, -9, 0)
         words = QRect(inside.left(), inside.top(), inside.width() - key_width, inside.height())
-        painter.setPen(self._ink())
+        painter.setPen(self._ink(option))
         painter.setFont(self.font())
         painter.drawText(words, Qt.AlignmentFlag.AlignCenter, self.text())
         painter.setFont(base_font(0.8))
@@ -79,9 +76,7 @@ class CommandButton(QPushButton):
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         painter.drawText(inside, right, self._key_words())
 
-    def _ink(self) -> QColor:
-        option = QStyleOptionButton()
-        self.initStyleOption(option)
+    def _ink(self, option: QStyleOptionButton) -> QColor:
         if self.isChecked() and self.isEnabled():  # style sheets do not tell the palette of checked buttons
             return option.palette.highlightedText().color()
         return option.palette.buttonText().color()
