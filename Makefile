@@ -54,8 +54,10 @@ test: lint
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
-	$(BIN)/pytest -n 2 --dist loadfile $(COMPUTE)
-	$(BIN)/pytest tests $(COMPUTE:%=--ignore=%)
+	@failed=0; \
+	$(BIN)/pytest -n 2 --dist loadfile $(COMPUTE) || failed=1; \
+	$(BIN)/pytest tests $(COMPUTE:%=--ignore=%) || failed=1; \
+	exit $$failed
 endif
 
 slow: setup
