@@ -38,6 +38,7 @@ def test_keeping_the_last_seconds_costs_memory_and_time_that_are_told(tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_reading_reports_each_way_of_reading(tmp_path: Path) -> None:
     found = bench_read(2, 2.0, 30, None, tmp_path, 500, seed=0)
     assert found["windows"] > 10 and found["takes"] == 2

@@ -177,6 +177,7 @@ def test_train_to_the_end(stocked: Home) -> None:
     assert jobs.metrics(status.run_id)["rmse_mm"] > 0
 
 
+@pytest.mark.slow
 def test_cancel_then_resume_from_the_checkpoint(stocked: Home) -> None:
     jobs = Jobs(stocked.path)
     run_id = jobs.start("act_vae", "tiny", steps=LONG, report_every=5)
@@ -220,6 +221,7 @@ def test_ctrl_c_at_the_terminal_ends_the_run_at_a_checkpoint(stocked: Home) -> N
     assert jobs.jobs()[0].state is JobState.CANCELLED
 
 
+@pytest.mark.slow
 def test_a_run_outlives_the_program_that_started_it(stocked: Home) -> None:
     script = (
         "import sys; from pathlib import Path; from workbench.services.jobs import Jobs;"

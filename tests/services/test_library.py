@@ -132,6 +132,7 @@ def test_importing_what_is_no_recording_is_refused_in_a_sentence(shelf: Shelf, h
         library.import_from(tmp_path / "letters")
 
 
+@pytest.mark.slow
 def test_real_recordings_come_in_as_imported_takes(shelf: Shelf, home: Home, tmp_path: Path, shared_data: Path) -> None:
     source = tmp_path / "set"
     shutil.copytree(shared_data / "astribot_lerobot_openclap", source)

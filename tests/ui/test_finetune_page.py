@@ -105,6 +105,7 @@ def test_a_stage_without_its_base_is_refused_in_words(window: Window, qtbot: QtB
     qtbot.waitUntil(lambda: "Train the stage" in page_of(window).notice.words, timeout=WAIT_MS)
 
 
+@pytest.mark.slow
 def test_train_watch_pause_cancel_resume_and_promote(window: Window, qtbot: QtBot) -> None:
     page = page_of(window)
     choose_stage(page, "act_vae")
