@@ -17,7 +17,6 @@ from PyQt6.QtWidgets import QApplication
 
 from ui.crash import CrashHooks, kept_log
 from ui.look import speak, theme_choice
-from ui.memory import give_back_large_blocks
 from ui.preferences import Preferences
 from ui.theme import Theme
 from ui.window import Window
@@ -52,7 +51,6 @@ def run(home: Path, threads: bool = False, opened: Callable[[Window], None] | No
         opened: called with the window when it is on screen, for measurements.
     """
     check_display()
-    give_back_large_blocks()
     application = QApplication.instance() or QApplication(["clap-workbench"])
     if not isinstance(application, QApplication):
         raise WorkbenchError("another kind of Qt application runs in this process", "Start the window by itself")

@@ -35,7 +35,6 @@ from PyQt6.QtTest import QTest
 from PyQt6.QtWidgets import QApplication
 
 from tests.ui.conftest import small_settings
-from ui.memory import give_back_large_blocks
 from ui.pages.library import LibraryPage
 from ui.pages.record import RecordPage
 from ui.preferences import Preferences
@@ -359,7 +358,6 @@ def leaks(samples: list[dict[str, float]]) -> tuple[dict[str, float], list[str]]
 def endure(home: Path, seconds: float, *, threads: bool, seed: int) -> dict[str, Any]:
     """The whole session; see the module."""
     ears = Ears()
-    give_back_large_blocks()
     application = QApplication(["clap-workbench"])
     application.setQuitOnLastWindowClosed(False)
     bus = Bus()

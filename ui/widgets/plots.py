@@ -11,7 +11,7 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PyQt6.QtCore import Qt
-from PyQt6.QtWidgets import QGraphicsItem, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ui.theme import Theme, base_font
 from ui.translate import mark, t
@@ -74,8 +74,6 @@ class Plot(QWidget):
         self._sought: Callable[[float], None] | None = None
         self._plot = pg.PlotWidget(axisItems={"left": _Axis("left")})
         self._plot.setMenuEnabled(False)
-        for side in ("left", "bottom"):  # drawing their numbers anew takes longer than everything else on a page
-            self._plot.getAxis(side).setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
         self._plot.setAccessibleName(name)
         self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._cursor = pg.InfiniteLine(movable=False)
