@@ -101,7 +101,7 @@ def _until_over(
                 return ended.get(timeout=0.1)
             if pressed():
                 break
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # asks for the same as a key: hold, below
         pass
     station.hold()
     try:
