@@ -8,6 +8,8 @@ from PyQt6.QtCore import QPointF, Qt
 from PyQt6.QtGui import QPainter, QPaintEvent, QPen, QPolygonF, QWheelEvent
 from PyQt6.QtWidgets import QCheckBox, QComboBox, QStyle, QStyleOptionButton
 
+_NOTHING = object()
+
 
 class Chooser(QComboBox):
     """Does not grow with its entries; the wheel scrolls the page instead of choosing something by accident."""
@@ -34,7 +36,11 @@ class Chooser(QComboBox):
 
 
 def fill_chooser(combo: QComboBox, entries: list[tuple[str, Any]], chosen: Any = None) -> None:
-    """Replace the entries (words, value), keeping ``chosen`` or the present value if it is still there."""
+    """Replace the entries (words, value), keeping ``chosen`` or the present value if it is still there.
+
+    Only another value than before is told: more entries are no choice of a person.
+    """
+    had = combo.currentData() if combo.count() else _NOTHING
     wanted = combo.currentData() if chosen is None else chosen
     if [(combo.itemText(i), combo.itemData(i)) for i in range(combo.count())] == entries:
         return
@@ -44,7 +50,8 @@ def fill_chooser(combo: QComboBox, entries: list[tuple[str, Any]], chosen: Any =
         combo.addItem(text, value)
     combo.setCurrentIndex(max(0, combo.findData(wanted)) if entries else -1)
     combo.blockSignals(before)
-    combo.currentIndexChanged.emit(combo.currentIndex())
+    if (combo.currentData() if entries else _NOTHING) != had:
+        combo.currentIndexChanged.emit(combo.currentIndex())
 
 
 class Tick(QCheckBox):

@@ -58,6 +58,7 @@ class ExportPanel(ExchangePanel):
         told = [(self.which.itemText(i), self.which.itemData(i)) for i in range(self.which.count())]
         if told != entries and not self.busy:
             fill_chooser(self.which, entries, self.which.currentData() or CHOSEN)
+            self.forget_plan()
 
     def show_formats(self, formats: Mapping[str, str]) -> None:
         """Titles of the formats by name; to find them out takes longer than a window may wait."""

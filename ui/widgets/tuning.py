@@ -89,6 +89,7 @@ class TuningOptions(QWidget):
         super().__init__()
         self._changed = changed
         self._ticked: dict[str, bool] = {}
+        self._models: tuple[str, ...] = ()
         self.base = chooser(t("Model to start from"))
         self.preset = chooser(t("How long to train"))
         self.hold = chooser(t("How hard to hold on to what it knew"))
@@ -151,9 +152,12 @@ class TuningOptions(QWidget):
     def show_models(self, models: tuple[ModelEntry, ...]) -> None:
         """What can be started from."""
         drivers = [model for model in models if model.stage == "rf"]
+        known, self._models = self._models, tuple(model.id for model in drivers)
         entries: list[tuple[str, str | None]] = [(t("The one in use, else the newest"), None)]
         entries += [(f"{model.id[:12]} · {words.when(model.created_at)}", model.id) for model in drivers]
         fill_chooser(self.base, entries)
+        if known != self._models:
+            self._changed()  # the newest may be another one now; the ticks stay
 
     def _build(self, actions: Actions) -> None:
         column = QVBoxLayout(self)

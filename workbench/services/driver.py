@@ -226,6 +226,7 @@ class Driver:
             "fault": self._fault,
             "homing": self._way_home.going,
             "at_home": self.at_home,
+            "moving": not self.at_rest,
             "authority": self._authority(),
             "model_id": chunk.policy_id if chunk else "",
             "guard_reasons": self._reasons,

@@ -35,6 +35,7 @@ class DriverStatus:
         hints: what looks unusual right now, one sentence each; nothing acts on them.
         fault: why the program itself made the arm hold or stop, "" while nothing is wrong or a person asked for it.
         homing, at_home: parked and on the way home; arrived there.
+        moving: the last command that was sent did not ask for standing still.
     """
 
     state: str
@@ -57,6 +58,7 @@ class DriverStatus:
     hints: tuple[str, ...] = ()
     homing: bool = False
     at_home: bool = False
+    moving: bool = False
 
 
 def arm_streams(joints: int, rate_hz: float) -> tuple[StreamSpec, ...]:

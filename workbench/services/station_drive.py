@@ -23,6 +23,9 @@ from workbench.services.station_core import StationCore
 from workbench.services.station_parts import chunk_steps
 
 _LOOK_S = 0.3
+_REST_S = 5.0
+_POLL_S = 0.02
+_MOVING = ("driving", "correcting")
 
 
 class DrivingStation(StationCore):
@@ -160,6 +163,17 @@ class DrivingStation(StationCore):
     def hold(self) -> None:
         """Stay where it is."""
         self._child("arm").call("hold", reason="the operator asked for it")
+
+    def wait_at_rest(self, timeout_s: float = _REST_S) -> None:
+        """Return once the arm itself says that it stands still and follows nobody, and ``status`` says so too.
+
+        StateError if it still moves after ``timeout_s``: hands have no business on the table then.
+        """
+        end_s = time.monotonic() + timeout_s
+        while (arm := self._driver_status()).moving or arm.state in _MOVING or self._snapshot.driver.state in _MOVING:
+            if time.monotonic() > end_s:
+                raise StateError(f"the arm is {arm.state} and still moves", "Hold it before the table is touched")
+            time.sleep(_POLL_S)
 
     def resume(self) -> None:
         """From ``holding``: drive on, from fresh observations only; a new attempt if the last is over."""

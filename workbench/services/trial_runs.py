@@ -86,8 +86,10 @@ class StationTrials:
             time.sleep(SETTLE_S)  # pictures of the old scene are no observations of the new one
         station.load_policy(trial.entrant.model_id, trial.entrant.head)
         station.policy_stats()  # answers once it is warm
-        if not station.settings.simulated and not self._ready(trial):
-            raise InterruptedError(STOPPED)
+        if not station.settings.simulated:
+            station.wait_at_rest()  # nothing moves while hands are on the table
+            if not self._ready(trial):
+                raise InterruptedError(STOPPED)
         sealed: queue.SimpleQueue[TakeSealed] = queue.SimpleQueue()
         scored: list[TrialScored] = []
         with station.bus.subscribe(TakeSealed, sealed.put), station.bus.subscribe(TrialScored, scored.append):
