@@ -203,6 +203,11 @@ def test_one_click_says_what_it_would_use_and_ticks_are_heard(window: Window, qt
     press(qtbot, window, Qt.Key.Key_Space, "finetune.tick", Qt.KeyboardModifier.ControlModifier)
     qtbot.waitUntil(lambda: "3 takes, 1 task" in page.summary.sentence.text(), timeout=WAIT_MS)
     assert page.offer is not None and page.offer.material.episodes == page.options.chosen()
+    entries = page.options.base.count()
+    write_driver(home, "another", ())
+    qtbot.waitUntil(lambda: page.options.base.count() == entries + 1, timeout=WAIT_MS)
+    chosen_takes = page.options.chosen()
+    assert chosen_takes is not None and len(chosen_takes) == 3, "another model in the list takes no ticks back"
     page.options.replay.setValue(30)
     page.options.hold.setCurrentIndex(1)
     chosen = page.options.options()
