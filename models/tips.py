@@ -77,7 +77,7 @@ def thin(depth_hw: Depth) -> Depth:
 
 def read_tips(depth_Thw: Depth, pinhole: Pinhole) -> Floats:
     """(T, 5) of one take's thinned depth pictures (mm, 0 = no reading) of a still camera; zeros where unseen."""
-    still = _still_scene(depth_Thw)
+    still = still_scene(depth_Thw)
     rays = pinhole.rays(*still.shape)
     nearer = [_regions(_metres(picture), still) for picture in depth_Thw]
     enters = np.mean([regions.crosses.any() for regions in nearer]) >= _ENTERS_SHARE
@@ -96,7 +96,7 @@ class _Regions:
 
 
 def _regions(metres: Floats, still: Floats) -> _Regions:
-    near = (metres > 0) & (metres < still - np.maximum(_NEARER_M, _NEARER_SHARE * still))
+    near = (metres > 0) & (metres < still - least_nearer(still))
     _, label, stats, _ = cv2.connectedComponentsWithStats(near.astype(np.uint8), connectivity=8)
     area = stats[:, cv2.CC_STAT_AREA].copy()
     area[0] = 0
@@ -107,11 +107,16 @@ def _regions(metres: Floats, still: Floats) -> _Regions:
     return _Regions(label, area, large, border & large)
 
 
+def least_nearer(still: Floats) -> Floats:
+    """How much nearer (m) than the still scene something must be, so that it is not the sensor's noise."""
+    return np.maximum(_NEARER_M, _NEARER_SHARE * still)
+
+
 def _metres(depth: Depth) -> Floats:
     return depth.astype(np.float32) / 1000.0
 
 
-def _still_scene(depth_Thw: Depth) -> Floats:
+def still_scene(depth_Thw: Depth) -> Floats:
     """(h, w) distance (m) of what lies behind everything that moves; 0 where nothing was ever measured."""
     count = min(len(depth_Thw), _STILL_PICTURES)
     chosen = np.sort(depth_Thw[np.linspace(0, len(depth_Thw) - 1, count).round().astype(int)], axis=0)

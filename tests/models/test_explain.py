@@ -16,7 +16,7 @@ from models.act_vae import chunk_errors, code_figures, measured_on, watch_codes
 from models.by_take import by_take, look, motion_sums
 from models.data import Windows
 from models.explain_figures import error_sums, metres, reliability, sureness, switch_sums, token_sums
-from models.explain_swap import moving_part, pasted, still_part
+from models.explain_scenes import moving_part, pasted, still_part
 from models.judge import r2, ridge
 from models.recipes import preset
 from models.stages import RunSpec
@@ -99,11 +99,13 @@ def test_swap_keeps_what_moves_and_exchanges_what_stands_still() -> None:
 
 def test_swap_of_real_takes_compares_with_a_sham_and_with_another_take(explained: Explained, small_set: Set) -> None:
     swap = explained.figures["swap"]
-    share = {name: np.array(list(swap[name].values())).sum(axis=0) for name in ("swap", "sham", "other")}
+    share = {name: np.array(list(swap[name].values())).sum(axis=0) for name in ("swap", "sham", "noise", "other")}
     agreement = {name: same / of for name, (same, of) in share.items()}
     assert swap["n"] > 10 and share["swap"][1] == 6 * swap["n"]
     assert agreement["sham"] > agreement["other"] and 0 <= agreement["swap"] <= 1
+    assert agreement["noise"] > agreement["other"]
     assert swap["moved_mm"]["sham"] < swap["moved_mm"]["other"]
+    assert swap["error_mm"].keys() == {"plain", "swap", "sham", "noise"} and swap["error_mm"]["plain"] > 0
 
 
 def test_swap_needs_two_takes(explained: Explained, small_set: Set) -> None:

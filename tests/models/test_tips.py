@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models.data import Windows
+from models.explain_scenes import Noise, OnScene, Paint, donors, pasted_depth, read_scenes, repainted
 from models.normalize import ActionScaler
+from models.recipes import VdVaeRecipe
 from models.takes import load_takes
-from models.tips import APART, PLACE, SEEN, TIP_NUMBERS, Pinhole, read_tips, thin
+from models.tips import APART, PLACE, SEEN, TIP_NUMBERS, Pinhole, read_tips, still_scene, thin
 from models.vd_net import whole_path
 from storage.episode import EpisodeWriter, StoreSettings
 from storage.layout import Home
@@ -171,3 +174,39 @@ def test_windows_carry_the_paths_of_takes_that_have_depth(home: Home) -> None:
     assert torch.equal(whole_path(batch.tips_BP5), (batch.take_B == 0) & (batch.row_B >= FREE))
     np.testing.assert_array_equal(batch.tips_BP5[3], with_depth.tips_T5[3:12])
     np.testing.assert_array_equal(batch.tips_BP5[18, 1:], np.repeat(with_depth.tips_T5[19:], 8, axis=0))
+
+
+def test_what_moves_keeps_its_path_on_another_background() -> None:
+    arm, other = scene(path(4), "top"), scene(path(9), "top")
+    other[:, 80:88, 60:70] = 950  # an object that the arm's own scene does not have
+    arm[:, 100:104, 20:24] = 0  # without readings
+    still, onto = still_scene(arm), still_scene(other)
+    swapped = np.stack([pasted_depth(picture, still, onto) for picture in arm])
+    assert (swapped[0, 80:88, 60:70] == 950).all() and (swapped[:, 100:104, 20:24] == 0).all()
+    assert np.array_equal(swapped[FREE:] == 880, arm[FREE:] == 880), "the arm is where it was, and nowhere else"
+    far = np.linalg.norm((read_tips(swapped, PINHOLE) - read_tips(arm, PINHOLE))[FREE:, PLACE], axis=1)
+    assert far.max() < 0.012
+
+
+def test_repainted_takes_are_read_at_the_same_times_in_colours_and_depth(home: Home) -> None:
+    ids = [write_clip(home, path(seed, 12)) for seed in (7, 8)]
+    takes = load_takes(home, ids, _Mean(), ("front",), 0.1, with_tips=True)  # type: ignore[arg-type]
+    scalers = {"station": ActionScaler(np.zeros((8, 6)), np.ones((8, 6)))}
+    windows = Windows(takes, 8, scalers=scalers, cameras=("front",), held_out=0.0)
+    model = SimpleNamespace(cameras=("front",), encoder=_Mean(), recipe=VdVaeRecipe(cameras=("front",)))
+    chosen = torch.nonzero((windows.take_W == 0) & (windows.row_W >= FREE))[:, 0]
+    plain = windows.batch(chosen)
+
+    def painted(paint: Paint):
+        return repainted(home, model, windows, chosen, {0: paint})  # type: ignore[arg-type]
+
+    same, noisy = painted(Paint()), painted(Noise())
+    assert torch.equal(same.tips_BP5, plain.tips_BP5) and torch.equal(same.features_BCKF, plain.features_BCKF)
+    assert torch.equal(same.future_BCKF, plain.future_BCKF)
+    moved = (noisy.tips_BP5 - plain.tips_BP5)[..., PLACE].norm(dim=-1)
+    assert 0 < float(moved.max()) < 0.02 and not torch.equal(noisy.features_BCKF, plain.features_BCKF)
+    scenes = read_scenes(home, model, windows, [0, 1])  # type: ignore[arg-type]
+    own, other = donors(scenes, scenes)[0]
+    assert (own.take, other.take) == (0, 1)
+    swapped = painted(OnScene(own, other))
+    assert float((swapped.tips_BP5 - plain.tips_BP5)[..., PLACE].norm(dim=-1).max()) < 0.012

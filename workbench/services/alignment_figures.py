@@ -200,20 +200,29 @@ def _swap(found: Mapping[str, Any]) -> Group:
     n = int(part.get("n", 0))
     if not n:
         return Group("Does the background matter?", "", ())
+    takes, moved = int(part["takes"]), part["moved_mm"]
     chance, _ = of(part["other"], share(0, 1))
-    sham, _ = of(part["sham"], share(0, 1))
+    words = {"sham": "tokens that stay after cutting out alone", "noise": "tokens that stay under a camera's noise"}
+    still = [
+        Figure(f"swap_{name}", text, of(part[name], share(0, 1))[0], SHARE, n, takes)
+        for name, text in words.items()
+        if name in part
+    ]
     return Group(
         "Does the background matter?",
-        "What moves in a take (what differs from the median of its pictures, with a margin: the arm and what it "
-        "carries) is cut out of both pictures and laid on the still part of another take. Beside it the same onto the "
-        "take's own still part, which shows what the cutting alone costs.",
+        "What moves in a take (the arm and what it carries, with a margin) is cut out of its pictures, colours and "
+        "depth alike, and laid on the still part of another take, with that take's objects. Beside it the same onto "
+        "the take's own still part, which shows what the cutting alone costs, and untouched pictures with noise: no "
+        "token is firmer than that. Neighbouring codes mean nearly the same motion, so the way that the motion moves "
+        "counts more than tokens that change.",
         (
             _figure("swap_agreement", "tokens that stay on another background", part["swap"], share(0, 1), SHARE, n,
                     baseline=chance, against="tokens of another take's window"),
-            Figure("swap_sham", "tokens that stay after cutting out alone", sham, SHARE, n, int(part["takes"])),
-            Figure("swap_moved_mm", "how far the decoded motion moves", part["moved_mm"]["swap"], MM, n,
-                   int(part["takes"]), baseline=part["moved_mm"]["other"], against="another take's window",
-                   high_is_good=False),
+            *still,
+            Figure("swap_moved_mm", "how far the decoded motion moves", moved["swap"], MM, n, takes,
+                   baseline=moved["other"], against="another take's window", high_is_good=False),
+            *([Figure("swap_noise_mm", "how far a camera's noise moves it", moved["noise"], MM, n, takes)]
+              if "noise" in moved else []),
         ),
     )  # fmt: skip
 
