@@ -113,7 +113,30 @@ class Seen:
     regression_BHA: Tensor
 
 
-class Backbone(nn.Module):
+class Eyes(nn.Module):
+    """What every backbone has: a size, noise for training, and the scales of proprioception and keyframes."""
+
+    def __init__(self, size: BackboneSize, noise: InputNoise | None = None) -> None:
+        super().__init__()
+        self.size = size
+        self.noise = noise or InputNoise()
+        self.state = Standardiser((size.state,))
+        self.keyframe_scale = Standardiser((size.keyframe,))
+
+    def _metres(self, keyframe: Tensor) -> Tensor:
+        scale = self.keyframe_scale
+        return keyframe * scale.spread.clamp_min(_LEAST_SPREAD) + scale.mean
+
+    def keyframe_loss(self, seen: Seen, target_BG: Tensor, weight_B: Tensor) -> Tensor:
+        """Hindsight keyframe error in spreads of the target, mean over weighted rows; NaN targets count as absent."""
+        known = torch.isfinite(target_BG).all(dim=1) & (weight_B > 0)
+        spread = self.keyframe_scale.spread.clamp_min(_LEAST_SPREAD)
+        error = (seen.keyframe_BG - torch.nan_to_num(target_BG)) / spread
+        per_row = functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=0.5).mean(dim=1)
+        return weighted_mean(per_row, known.to(per_row.dtype) * weight_B)
+
+
+class Backbone(Eyes):
     """Instruction-selected clusters, gated layers, keyframe and regression heads.
 
     Only what a selector picks goes on: a second path for all clusters learned the training scenes by heart.
@@ -122,14 +145,10 @@ class Backbone(nn.Module):
     usual: Tensor
 
     def __init__(self, size: BackboneSize, noise: InputNoise | None = None) -> None:
-        super().__init__()
-        self.size = size
-        self.noise = noise or InputNoise()
+        super().__init__(size, noise)
         clusters = size.cameras * size.clusters
         self.register_buffer("usual", torch.zeros(size.cameras, size.clusters, size.numbers))
         self.shared = Standardiser((size.numbers,))
-        self.state = Standardiser((size.state,))
-        self.keyframe_scale = Standardiser((size.keyframe,))
         self.select = nn.Linear(size.text, size.selectors * clusters)
         self.presence = nn.Parameter(torch.full((size.selectors, 1), 0.5))
         picked = size.selectors * size.numbers
@@ -198,18 +217,6 @@ class Backbone(nn.Module):
             inner = torch.lerp(self.usual[1:], features[:, 1:], here[:, None, None, None])
             features = torch.cat([features[:, :1], inner], dim=1)
         return features, state * here[:, None], text, here
-
-    def _metres(self, keyframe: Tensor) -> Tensor:
-        scale = self.keyframe_scale
-        return keyframe * scale.spread.clamp_min(_LEAST_SPREAD) + scale.mean
-
-    def keyframe_loss(self, seen: Seen, target_BG: Tensor, weight_B: Tensor) -> Tensor:
-        """Hindsight keyframe error in spreads of the target, mean over weighted rows; NaN targets count as absent."""
-        known = torch.isfinite(target_BG).all(dim=1) & (weight_B > 0)
-        spread = self.keyframe_scale.spread.clamp_min(_LEAST_SPREAD)
-        error = (seen.keyframe_BG - torch.nan_to_num(target_BG)) / spread
-        per_row = functional.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=0.5).mean(dim=1)
-        return weighted_mean(per_row, known.to(per_row.dtype) * weight_B)
 
 
 def weighted_mean(values_B: Tensor, weight_B: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from models import normalize, text
+from models.language.pictures import PictureRows
 from models.normalize import ActionScaler
 from models.split import held_out_ids
 from models.takes import STATION, Take, Takes, fit_encoder, load_takes
@@ -35,7 +36,8 @@ class Batch:
     """Rows of windows.
 
     Attributes:
-        features_BCKF, future_BCKF: what is seen at t and at t + H (at a take's end: its last row).
+        features_BCKF, future_BCKF: what is seen at t and at t + H (at a take's end: its last row). Whole pictures are
+            uint8, and then no camera's future is there.
         state_BS, has_state_B: network state; zeros and False for human rows.
         actions_BHA, has_action_B: normalised actions; zeros and False for human rows.
         text_BE, instruction_B: the instruction's embedding and its index in ``Windows.instructions``.
@@ -85,6 +87,11 @@ class Rows:
     def count(self, rows: Kind = "both") -> int:
         """How many windows of a kind there are."""
         return len(self.index[rows])
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether features are whole pictures, read from disk with every batch."""
+        return self._windows.has_pictures
 
     def sample(self, generator: Generator, batch: int, rows: Kind = "both", human_share: float | None = None) -> Batch:
         """Draw with replacement. With ``human_share`` that part of the batch (if there are any) is human rows.
@@ -175,11 +182,13 @@ class Windows:
 
     def batch(self, index_W: Tensor) -> Batch:
         """The windows with these indices."""
-        row = self._first_R[index_W]
         instruction = self._instruction_W[index_W]
+        now = self._features_RCKF[self._first_R[index_W]]
+        # Whoever looks at whole pictures looks at the present alone, and they are large.
+        then = now[:, :0] if self.has_pictures else self._features_RCKF[self._future_R[index_W]]
         return Batch(
-            self._features_RCKF[row],
-            self._features_RCKF[self._future_R[index_W]],
+            now,
+            then,
             self._state_WS[index_W],
             self.has_action_W[index_W],
             self.actions_WHA[index_W],
@@ -234,8 +243,16 @@ class Windows:
         of_take = torch.tensor([names[take.instruction] for take in takes], dtype=torch.long)
         self._instruction_W = of_take[self.take_W] if len(takes) else self.take_W
 
-    def _gather_features(self) -> Tensor:
-        shape = next(iter(next(iter(self.takes)).features.values())).shape[1:]
+    @property
+    def has_pictures(self) -> bool:
+        """Whether features are whole pictures; then batches hold none of the future."""
+        return isinstance(self._features_RCKF, PictureRows)
+
+    def _gather_features(self) -> Tensor | PictureRows:
+        first = next(iter(next(iter(self.takes)).features.values()))
+        shape = first.shape[1:]
+        if first.dtype == np.uint8:
+            return PictureRows(self.takes, self.cameras, shape)
         blocks = [
             np.stack([take.features.get(c, np.zeros((len(take), *shape), np.float32)) for c in self.cameras], axis=1)
             for take in self.takes

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from models import checkpoint
-from models.token_head import TokenHead
+from models.data import Rows
 
 _FILE = "familiar"
 _SHARE, _MOST, _ROWS = 0.98, 32, 6000
@@ -58,6 +58,19 @@ class Familiarity:
         return cls(tensors["mean"], tensors["directions"], float(meta["spread"]), float(meta["limit"]))
 
 
+def fit_and_save(rows: Rows, folder: Path) -> None:
+    """Fit to the robot's training rows and save beside the weights.
+
+    Nothing for a policy that looks at whole pictures: how pixels scatter says nothing of what they show.
+    """
+    if rows.has_pictures:
+        return
+    known = rows.all("robot")
+    familiar = fit(known.features_BCKF, known.take_B)
+    if familiar is not None:
+        familiar.save(folder)
+
+
 def fit(features_BCKF: Tensor, take_B: Tensor) -> Familiarity | None:
     """Of training rows of the robot; None where there are too few to say anything.
 
@@ -95,15 +108,6 @@ def _statistics(rows: Tensor) -> Familiarity:
     left = (rows - mean) - (rows - mean) @ axes[:count].T @ axes[:count]
     spread = max(float(left.norm(dim=1).pow(2).mean().sqrt()), 1e-6)
     return Familiarity(mean.float(), directions.float(), spread, float("inf"))
-
-
-def token_entropy(head: TokenHead, feature_BD: Tensor) -> Tensor:
-    """(B,) mean entropy of the tokens along the most likely chunk, 0 (sure) to 1 (no idea)."""
-    with torch.no_grad():
-        logits_BNV = head(feature_BD, head.greedy(feature_BD))
-        shares = logits_BNV.softmax(dim=-1)
-        entropy: Tensor = -(shares * shares.clamp_min(1e-12).log()).sum(dim=-1).mean(dim=1)
-        return entropy / torch.log(torch.tensor(float(head.codes)))
 
 
 def _distance(rows: Tensor, mean: Tensor, directions: Tensor, spread: float) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.backbone import Seen, weighted_mean
-from models.token_head import NtpNet
+from models.token_head import TokenNet
 
 
 class MixBlock(nn.Module):
@@ -97,7 +97,7 @@ def _waves(time_B: Tensor) -> Tensor:
 class RfNet(nn.Module):
     """CLAP-NTP plus the flow head, trained together."""
 
-    def __init__(self, ntp: NtpNet, *, width: int = 96, depth: int = 2, heads: int = 4) -> None:
+    def __init__(self, ntp: TokenNet, *, width: int = 96, depth: int = 2, heads: int = 4) -> None:
         super().__init__()
         self.ntp = ntp
         size = ntp.backbone.size

@@ -76,7 +76,7 @@ def _figures(
     model: PolicyModel, windows: Windows, batch: Batch, tokens_BN: Tensor, true_BHA: Tensor
 ) -> dict[str, float]:
     seen = model.ntp.see(batch.features_BCKF, batch.state_BS, batch.text_BE, batch.has_action_B)
-    logits = model.ntp.head(seen.feature_BD, tokens_BN)
+    logits = model.ntp.logits(seen, tokens_BN)
     found = {"token_ce": float(token_loss(logits, tokens_BN, torch.ones(len(batch))))}
     for head, chunk_BHA in chunks(model, seen, 0).items():
         if head in _HEADS:

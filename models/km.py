@@ -60,8 +60,8 @@ def mismatch(reference: RfNet, policy: RfNet, asked: Asked, time_B: Tensor) -> M
     """
     with torch.no_grad():
         theirs = _see(reference, asked)
-        tokens_BN = reference.ntp.head.greedy(theirs.feature_BD)
-        their_logits = reference.ntp.head(theirs.feature_BD, tokens_BN)
+        tokens_BN = reference.ntp.say(theirs).clamp_min(0)
+        their_logits = reference.ntp.logits(theirs, tokens_BN)
         noise = torch.randn_like(theirs.regression_BHA)
         at = time_B[:, None, None]
         noisy_BHA = (1.0 - at) * noise + at * theirs.regression_BHA
@@ -70,7 +70,7 @@ def mismatch(reference: RfNet, policy: RfNet, asked: Asked, time_B: Tensor) -> M
     velocity = policy.flow(noisy_BHA, time_B, ours)
     everyone = torch.ones(len(time_B))
     return Mismatch(
-        token_kl=token_kl(their_logits, policy.ntp.head(ours.feature_BD, tokens_BN)),
+        token_kl=token_kl(their_logits, policy.ntp.logits(ours, tokens_BN)),
         velocity=weighted_mean((velocity - their_velocity).square().mean(dim=(1, 2)), everyone),
         regression=weighted_mean(
             functional.smooth_l1_loss(ours.regression_BHA, theirs.regression_BHA, reduction="none", beta=0.2).mean(

@@ -9,19 +9,24 @@ import torch
 from torch import Generator, Tensor, nn
 
 from models import bundle, familiarity, text
-from models.act_vae import load_act_vae
-from models.backbone import Backbone, Seen
+from models.act_vae import ActVaeModel, load_act_vae
+from models.backbone import Backbone, BackboneSize, Seen
 from models.data import Batch
+from models.language import making
+from models.language.net import LanguageNet
+from models.language.pictures import Pictures
 from models.policy_data import PolicyData
 from models.policy_metrics import measure
 from models.policy_model import PolicyModel, backbone_size, input_noise
 from models.recipes import NtpRecipe, PolicyRecipe
 from models.registry import model_folder
 from models.stages import RunSpec
-from models.token_head import NtpNet, chunk_loss, token_loss
+from models.token_head import NtpNet, TokenNet, chunk_loss, token_loss
 from models.train import Result
 from storage.layout import Home
 from workbench.core.errors import WorkbenchError
+
+_SOME = 2048  # rows for the statistics of the state, where every row brings pictures along
 
 
 class NtpStage:
@@ -38,15 +43,27 @@ class NtpStage:
         self.spec, self.home, self.recipe = spec, home, spec.recipe
         torch.manual_seed(self.recipe.seed)
         codec = load_act_vae(home, spec.bases["act_vae"])
-        encoder = bundle.encoder_for(spec, home)
-        self.data = PolicyData(spec, home, self.recipe, codec, encoder, ())
+        in_language = self.recipe.in_language
+        encoder = Pictures(self.recipe.picture_px) if in_language else bundle.encoder_for(spec, home)
+        self.data = PolicyData(spec, home, self.recipe, codec, encoder, (), making.embedding(self.recipe))
         size = backbone_size(self.recipe, len(self.data.cameras), encoder, text.TEXT_SIZE)
-        net = NtpNet(Backbone(size, input_noise(self.recipe)), codec.recipe.tokens, codec.recipe.codes)
-        self.data.fit_inputs(net.backbone)
-        self.net = net
+        self.net = net = self._network(size, codec)
         self.module: nn.Module = net
         names = self.data.cameras, self.data.windows.instructions
         self.model = PolicyModel(encoder, codec, net, None, self.recipe, *names, self.data.binary_gripper())
+
+    def _network(self, size: BackboneSize, codec: ActVaeModel) -> TokenNet:
+        """A new one, with the input statistics of the training rows."""
+        recipe, noise = self.recipe, input_noise(self.recipe)
+        if recipe.in_language:
+            brain = making.new_brain(recipe, self.home.path, self.data.cameras)
+            found = making.new_net(brain, size, noise, codec.recipe.tokens, codec.recipe.codes)
+            some = self.data.windows.train.all("robot", _SOME)
+            found.backbone.fit_body(some.state_BS, some.keyframe_BG)
+            return found
+        net = NtpNet(Backbone(size, noise), codec.recipe.tokens, codec.recipe.codes)
+        self.data.fit_inputs(net.backbone)
+        return net
 
     def parameters(self) -> list[dict[str, Any]]:
         return policy_groups(self.net, self.recipe)
@@ -69,10 +86,7 @@ class NtpStage:
         return measure(self.model, self.data)
 
     def save(self, folder: Path, result: Result) -> None:
-        known = self.data.windows.train.all("robot")
-        familiar = familiarity.fit(known.features_BCKF, known.take_B)
-        if familiar is not None:
-            familiar.save(model_folder(self.home, self.spec.model_id))
+        familiarity.fit_and_save(self.data.windows.train, model_folder(self.home, self.spec.model_id))
         model = self.model
         parent = self.spec.bases.get("vd_vae", "")
         bundle.save_model(
@@ -88,11 +102,11 @@ class NtpStage:
 
 
 def ntp_loss(
-    net: NtpNet, recipe: PolicyRecipe, seen: Seen, batch: Batch, token_weight: float, smoothing: float = 0.0
+    net: TokenNet, recipe: PolicyRecipe, seen: Seen, batch: Batch, token_weight: float, smoothing: float = 0.0
 ) -> tuple[Tensor, dict[str, float]]:
     """Token, regression and keyframe losses of one batch; the last two on robot rows only."""
     robot = batch.has_action_B.to(seen.feature_BD.dtype)
-    logits = net.head(seen.feature_BD, batch.tokens_BN.clamp_min(0))
+    logits = net.logits(seen, batch.tokens_BN.clamp_min(0))
     token = token_loss(logits, batch.tokens_BN.clamp_min(0), batch.token_weight_B, smoothing)
     regression = chunk_loss(seen.regression_BHA, batch.actions_BHA, robot)
     keyframe = net.backbone.keyframe_loss(seen, batch.keyframe_BG, robot)
@@ -101,12 +115,16 @@ def ntp_loss(
     return total, {name: float(value.detach()) for name, value in figures.items()}
 
 
-def policy_groups(net: NtpNet, recipe: PolicyRecipe, rest: float = 1.0, select: float = 1.0) -> list[dict[str, Any]]:
+def policy_groups(net: TokenNet, recipe: PolicyRecipe, rest: float = 1.0, select: float = 1.0) -> list[dict[str, Any]]:
     """Optimiser groups of backbone and token head: learning-rate factors of the selectors and of all else.
 
     AdamW decays by learning rate times weight decay, so the selectors' weight decay is divided by how much faster they
     learn: what is compared is the learning rate alone.
     """
+    if isinstance(net, LanguageNet):
+        learned = nn.ModuleList([net.backbone.tuned, net.head])
+        slow = rest * making.SLOWER[net.backbone.brain.tuning]
+        return decayed(learned, slow) + decayed(net, rest, but=learned)
     fast = select * recipe.selector_lr_factor
     if fast == rest:
         return decayed(net, rest)

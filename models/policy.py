@@ -1,8 +1,8 @@
 """The live policy: pictures, arm state and instruction in, a chunk of absolute targets out.
 
 Inputs go through the same code as in training: ``Encoder.encode`` for every picture, ``normalize.state_vector`` for the
-pose, ``text.embed`` for the instruction; outputs through ``ActionScaler.invert`` and ``normalize.apply_actions``, the
-inverses of what made the training targets. All statistics come from the model's folder.
+pose, ``TokenNet.embed`` for the instruction; outputs through ``ActionScaler.invert`` and ``normalize.apply_actions``,
+the inverses of what made the training targets. All statistics come from the model's folder.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class Policy:
         size = model.ntp.backbone.size
         self._noise = fixed_noise(size.horizon, size.action, seed)
         self.familiar: familiarity.Familiarity | None = None
-        self._last: tuple[Tensor, Tensor] | None = None
+        self._last: tuple[Tensor, Seen] | None = None
         self._said: tuple[str, Tensor] = ("", torch.zeros(1, text.TEXT_SIZE))
+        self._chance = torch.Generator().manual_seed(seed)
 
     @classmethod
     def load(cls, folder: Path, *, seed: int = 0) -> Policy:
@@ -58,9 +59,9 @@ class Policy:
         """
         if self._last is None:
             return {}
-        features, feature_BD = self._last
+        features, seen = self._last
         with torch.inference_mode():
-            found = {"token_entropy": float(familiarity.token_entropy(self.model.ntp.head, feature_BD)[0])}
+            found = {"token_entropy": float(self.model.ntp.unsureness(seen)[0])}
             if self.familiar is not None and features.flatten(1).shape[1] == len(self.familiar.mean):
                 found["distance"] = float(self.familiar.distance(features)[0])
                 found["distance_limit"] = self.familiar.limit
@@ -95,7 +96,8 @@ class Policy:
             head: ``rf`` or ``ntp``.
             euler_steps: integration steps of the flow head, 1 to 10; None = the recipe's.
 
-        Raises WorkbenchError if a camera, a pose axis or the head is missing, or if a number is not finite.
+        Raises WorkbenchError if a camera, a pose axis or the head is missing, if a number is not finite, or if the
+        token head says no action: then there is no chunk, and the arm holds.
         """
         pose0 = pose_of(state, axes)
         return self.plan(pictures, pose0, instruction, t_observed_ns, head=head, euler_steps=euler_steps)
@@ -120,7 +122,7 @@ class Policy:
             features, network_state = self.observe(pictures, pose0)
             said = self._understand(instruction)
             seen = self.model.ntp.see(features, network_state, said, torch.ones(1, dtype=torch.bool))
-            self._last = features, seen.feature_BD
+            self._last = features, seen
             if committed is None:
                 normalised = self._chunk(seen, head, euler_steps)
             else:
@@ -150,8 +152,19 @@ class Policy:
         """Normalised actions (1, H, A)."""
         model = self.model
         if head == "ntp" or model.rf is None:
-            return model.codec.net.decode(model.ntp.head.greedy(seen.feature_BD))
+            return model.codec.net.decode(self._said_tokens(seen))
         return model.rf.flow.draw(seen, self._noise, euler_steps or model.euler_steps)
+
+    def _said_tokens(self, seen: Seen) -> Tensor:
+        """Tokens (1, N) of the token head. WorkbenchError if it breaks off: part of a chunk is no motion."""
+        tokens_BN = self.model.ntp.say(seen, self.model.recipe.temperature, self._chance)
+        if bool((tokens_BN < 0).any()):
+            valid, needed = int((tokens_BN >= 0).sum()), tokens_BN.shape[1]
+            raise WorkbenchError(
+                f"the policy {self.policy_id} broke off after {valid} of {needed} action tokens",
+                "The arm holds. If it goes on, choose another model, the flow head, or train this one longer",
+            )
+        return tokens_BN
 
     def _continued(
         self, seen: Seen, pose0: NDArray[np.float64], committed: Committed, euler_steps: int | None
@@ -171,8 +184,8 @@ class Policy:
 
     def _understand(self, instruction: str) -> Tensor:
         if instruction != self._said[0]:
-            mended = text.mend(instruction, self.model.instructions)
-            self._said = instruction, torch.from_numpy(text.embed(mended))[None]
+            numbers = self.model.ntp.understand(instruction, self.model.instructions)
+            self._said = instruction, torch.from_numpy(numbers)[None]
         return self._said[1]
 
 

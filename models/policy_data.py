@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from models import align
+from models import align, text
 from models.act_vae import ActVaeModel
 from models.backbone import Backbone
 from models.data import Batch, Rows, Windows
@@ -27,6 +31,7 @@ class PolicyData:
 
     Args:
         cameras: of the model the run starts from, or () to use those of the recipe that any robot take has.
+        embed: how the policy takes in an instruction.
 
     Raises WorkbenchError if no robot window remains or the codec's time grid is another one.
     """
@@ -39,6 +44,7 @@ class PolicyData:
         codec: ActVaeModel,
         encoder: Encoder,
         cameras: tuple[str, ...],
+        embed: Callable[[str], NDArray[np.float32]] = text.embed,
     ) -> None:
         if (codec.recipe.horizon, codec.recipe.step_s) != (recipe.horizon, recipe.step_s):
             raise WorkbenchError(
@@ -62,6 +68,7 @@ class PolicyData:
             cameras=self.cameras,
             held_out=recipe.held_out,
             hold_out=spec.hold_out,
+            embed=embed,
         )
         self._label(home, spec.bases.get("vd_vae", ""))
 

@@ -71,7 +71,7 @@ def latency_ms(model: PolicyModel) -> dict[str, float]:
 
 def chunks(model: PolicyModel, seen: Seen, seed: int) -> dict[str, Tensor]:
     """Normalised chunks (B, H, A) of every head."""
-    found = {"reg": seen.regression_BHA, "ntp": model.codec.net.decode(model.ntp.head.greedy(seen.feature_BD))}
+    found = {"reg": seen.regression_BHA, "ntp": model.codec.net.decode(model.ntp.say(seen).clamp_min(0))}
     if model.rf is not None:
         noise = torch.randn(seen.regression_BHA.shape, generator=torch.Generator().manual_seed(seed))
         found["rf"] = model.rf.flow.draw(seen, noise, model.euler_steps)
@@ -79,7 +79,7 @@ def chunks(model: PolicyModel, seen: Seen, seed: int) -> dict[str, Tensor]:
 
 
 def _tokens(model: PolicyModel, seen: Seen, batch: Batch) -> dict[str, float]:
-    logits = model.ntp.head(seen.feature_BD, batch.tokens_BN)
+    logits = model.ntp.logits(seen, batch.tokens_BN)
     right = logits.argmax(dim=-1) == batch.tokens_BN
     counts = torch.bincount(batch.tokens_BN.flatten(), minlength=model.ntp.head.codes).double()
     return {

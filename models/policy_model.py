@@ -14,9 +14,12 @@ from models.act_vae import ActVaeModel, act_vae_from
 from models.backbone import Backbone, BackboneSize, InputNoise
 from models.encoders import Encoder
 from models.flow_head import RfNet
+from models.language import making
+from models.language.net import LanguageNet
+from models.language.pictures import Pictures
 from models.normalize import ActionScaler
 from models.recipes import PolicyRecipe, RfRecipe, recipe_from_json
-from models.token_head import NtpNet
+from models.token_head import NtpNet, TokenNet
 from workbench.core.errors import WorkbenchError
 
 _NET, _CODEC = "net", "act_vae.net"
@@ -38,7 +41,7 @@ class PolicyModel:
 
     encoder: Encoder
     codec: ActVaeModel
-    ntp: NtpNet
+    ntp: TokenNet
     rf: RfNet | None
     recipe: PolicyRecipe
     cameras: tuple[str, ...]
@@ -46,7 +49,7 @@ class PolicyModel:
     binary_gripper: bool
 
     @property
-    def module(self) -> NtpNet | RfNet:
+    def module(self) -> TokenNet | RfNet:
         """The network with all heads."""
         return self.rf if self.rf is not None else self.ntp
 
@@ -76,16 +79,17 @@ class PolicyModel:
             "cameras": list(self.cameras),
             "instructions": list(self.instructions),
             "binary_gripper": self.binary_gripper,
+            "language": making.described(self.ntp) if isinstance(self.ntp, LanguageNet) else None,
         }
 
 
 def load_policy_model(folder: Path) -> PolicyModel:
     """A finished CLAP-NTP or CLAP-RF model, in evaluation mode. WorkbenchError if it is broken or another stage's."""
-    return policy_model_from(*checkpoint.load(folder))
+    return policy_model_from(*checkpoint.load(folder), near=folder.parent.parent)
 
 
-def policy_model_from(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> PolicyModel:
-    """Invert ``PolicyModel.tensors`` and ``meta``."""
+def policy_model_from(tensors: Mapping[str, Tensor], meta: Mapping[str, Any], near: Path | None = None) -> PolicyModel:
+    """Invert ``PolicyModel.tensors`` and ``meta``; ``near`` is a data folder that may hold the base it stands on."""
     if meta.get("stage") not in ("ntp", "rf"):
         raise WorkbenchError(
             f"a model of the stage '{meta.get('stage')}' cannot drive", "Choose a CLAP-NTP or CLAP-RF model"
@@ -96,17 +100,18 @@ def policy_model_from(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) ->
         if not isinstance(recipe, PolicyRecipe):
             raise WorkbenchError("the model's recipe is not a policy's", "Train the model anew")
         size, flow = _sizes(meta)
-        noise = input_noise(recipe)
+        names = tuple(map(str, meta["cameras"])), tuple(map(str, meta["instructions"]))
+        noise, book = input_noise(recipe), (codec.recipe.tokens, codec.recipe.codes)
+        brain = making.brain_again(meta["language"], names[0], near) if meta.get("language") else None
 
-        def make() -> NtpNet | RfNet:
-            ntp = NtpNet(Backbone(size, noise), codec.recipe.tokens, codec.recipe.codes)
+        def make() -> TokenNet | RfNet:
+            ntp = making.new_net(brain, size, noise, *book) if brain else NtpNet(Backbone(size, noise), *book)
             return RfNet(ntp, **flow) if flow else ntp
 
         module = checkpoint.build(make, checkpoint.part(tensors, _NET)).eval()
-        encoder = bundle.encoder_from(tensors, meta)
+        encoder = Pictures(brain.px) if brain else bundle.encoder_from(tensors, meta)
         if encoder.shape != (size.clusters, size.numbers):
             raise WorkbenchError("the model's encoder does not fit its network", "Train the model anew")
-        names = tuple(map(str, meta["cameras"])), tuple(map(str, meta["instructions"]))
     rf, ntp = (module, module.ntp) if isinstance(module, RfNet) else (None, module)
     return PolicyModel(encoder, codec, ntp, rf, recipe, *names, bool(meta.get("binary_gripper")))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
+from models.language.recipe import Thinking
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.core.files import hash_bytes
 
@@ -206,6 +207,7 @@ class PolicyRecipe(Recipe):
             the confidence below which they are ignored.
         patience, look_every: end the training once the loss of the held-out takes, looked at every so many steps, has
             not fallen for ``patience`` looks in a row, and keep the best weights; 0 = never, train to the last step.
+        temperature: at which the token head draws its tokens when it drives; 0 = always the most likely ones.
     """
 
     width: int = 160
@@ -224,23 +226,29 @@ class PolicyRecipe(Recipe):
     confidence_min: float = 0.0
     patience: int = 0
     look_every: int = 100
+    temperature: float = 0.0
     weight_decay: float = 1e-2
     weight_ema: float = 0.995
 
 
 @dataclass(frozen=True, kw_only=True)
-class NtpRecipe(PolicyRecipe):
+class NtpRecipe(PolicyRecipe, Thinking):
     """Autoregressive policy over action tokens, true for robot rows, pseudo for human rows.
 
     Attributes:
         token_weight: of the next-token loss.
         label_smoothing: of its cross-entropy.
+        the rest: see ``Thinking``.
     """
 
     stage: ClassVar[str] = "ntp"
 
     token_weight: float = 1.0
     label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_thinking()
 
 
 @dataclass(frozen=True, kw_only=True)

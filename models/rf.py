@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from models import bundle, familiarity, km, text
+from models import bundle, familiarity, km
 from models.backbone import Seen
 from models.data import Batch, Rows
 from models.flow_head import RfNet, draw_times, flow_loss
@@ -42,7 +42,7 @@ class RfStage:
         self.parent = spec.bases.get("rf") or spec.bases["ntp"]
         base = load_policy_model(model_folder(home, self.parent))
         self._tuning = base.rf is not None
-        self.data = PolicyData(spec, home, self.recipe, base.codec, base.encoder, base.cameras)
+        self.data = PolicyData(spec, home, self.recipe, base.codec, base.encoder, base.cameras, base.ntp.embed)
         self.net = self._network(base)
         self.module: nn.Module = self.net
         names = (*base.instructions, *self.data.windows.instructions)
@@ -57,7 +57,7 @@ class RfStage:
             base.binary_gripper and self.data.binary_gripper(),
         )
         self.reference = km.freeze(base.rf) if base.rf is not None and self._matches() else None
-        self._old_IE = torch.from_numpy(np.stack([text.embed(name) for name in base.instructions]))
+        self._old_IE = torch.from_numpy(np.stack([base.ntp.embed(name) for name in base.instructions]))
         train = self.data.windows.train
         self._new: Rows = train.of(spec.episodes)
         self._old: Rows = train.of(spec.replay)
@@ -98,10 +98,7 @@ class RfStage:
         return measure(self.model, self.data)
 
     def save(self, folder: Path, result: Result) -> None:
-        known = self.data.windows.train.all("robot")
-        familiar = familiarity.fit(known.features_BCKF, known.take_B)
-        if familiar is not None:
-            familiar.save(model_folder(self.home, self.spec.model_id))
+        familiarity.fit_and_save(self.data.windows.train, model_folder(self.home, self.spec.model_id))
         model = self.model
         bundle.save_model(
             self.spec,

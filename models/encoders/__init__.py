@@ -27,8 +27,11 @@ class Encoder(Protocol):
     def fit(self, pictures: Sequence[NDArray[np.uint8]], seed: int) -> None:
         """Learn from (H, W, 3) uint8 pictures of any size; the same pictures and seed give the same encoder."""
 
-    def encode(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Features (K, F) of one (H, W, 3) picture; about the same for every resolution of the same view."""
+    def encode(self, picture: NDArray[np.uint8]) -> NDArray[Any]:
+        """Features (K, F) of one (H, W, 3) picture, float32 (uint8 where they are the picture itself).
+
+        About the same for every resolution of the same view.
+        """
 
     def hash(self) -> str:
         """The same for encoders that give the same features; names the feature cache."""

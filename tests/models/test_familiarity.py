@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.familiarity import Familiarity, fit, token_entropy
+from models.familiarity import Familiarity, fit
 from models.familiarity_check import CHANGES
-from models.token_head import TokenHead
+from models.token_head import TokenHead, token_entropy
 
 
 def rows(n: int, seed: int) -> torch.Tensor:
