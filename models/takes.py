@@ -8,7 +8,7 @@ Letters: T grid rows, K tokens per picture, F numbers per token, S = 10 state nu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -261,17 +261,31 @@ def _features(
 
 def _tips(home: Home, episode: Episode, camera: str, grid: Times, step_s: float) -> NDArray[np.float32] | None:
     """See ``Take.tips_T5``; a row without a fresh depth picture sees nothing."""
+    found = depth_at(episode, camera, grid, step_s)
+    if found is None:
+        return None
+    pinhole, pictures, fresh = found
+    path = derived_path(home, f"tips/{tips.VERSION}", episode.manifest, f"{camera}-{round(step_s * 1e6)}-{grid[0]}")
+
+    def read() -> NDArray[np.float32]:
+        return tips.read_tips(np.stack(list(pictures)), pinhole)
+
+    return np.where(fresh[:, None], derived(path, read, (len(grid), tips.TIP_NUMBERS)), np.float32(0.0))
+
+
+def depth_at(
+    episode: Episode, camera: str, grid: Times, step_s: float
+) -> tuple[tips.Pinhole, Iterator[tips.Depth], NDArray[np.bool_]] | None:
+    """The camera's lens, its thinned depth picture of every row, read one after the other, and which of them are fresh.
+
+    None for a take without depth pictures or intrinsics.
+    """
     stream, manifest = f"observation.depth.{camera}", episode.manifest
     pinhole = tips.Pinhole.of(manifest.devices.get(camera, {}).get("intrinsics"))
     if pinhole is None or manifest.counts.get(stream, 0) < 2:
         return None
     index, fresh = fresh_items(episode.times(stream)[1], grid, manifest.streams[stream].rate_hz, step_s)
-    path = derived_path(home, f"tips/{tips.VERSION}", manifest, f"{camera}-{round(step_s * 1e6)}-{grid[0]}")
-
-    def read() -> NDArray[np.float32]:
-        return tips.read_tips(np.stack([tips.thin(episode.read(stream, int(at))) for at in index]), pinhole)
-
-    return np.where(fresh[:, None], derived(path, read, (len(grid), tips.TIP_NUMBERS)), np.float32(0.0))
+    return pinhole, (tips.thin(episode.read(stream, int(at))) for at in index), fresh
 
 
 def _encode(episode: Episode, stream: str, index: NDArray[np.int64], encoder: Encoder) -> NDArray[np.float32]:
