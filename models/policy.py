@@ -27,6 +27,10 @@ from workbench.core.types import POSE_AXES, ActionChunk
 HEADS = ("rf", "ntp")
 
 
+class NoActionError(WorkbenchError):
+    """The token head said something else than an action; there is no chunk, and whoever drives holds."""
+
+
 class Policy:
     """One loaded model. Not thread-safe: make and use it in one thread.
 
@@ -96,8 +100,8 @@ class Policy:
             head: ``rf`` or ``ntp``.
             euler_steps: integration steps of the flow head, 1 to 10; None = the recipe's.
 
-        Raises WorkbenchError if a camera, a pose axis or the head is missing, if a number is not finite, or if the
-        token head says no action: then there is no chunk, and the arm holds.
+        Raises WorkbenchError if a camera, a pose axis or the head is missing or a number is not finite, NoActionError
+        if the token head says no action.
         """
         pose0 = pose_of(state, axes)
         return self.plan(pictures, pose0, instruction, t_observed_ns, head=head, euler_steps=euler_steps)
@@ -156,11 +160,11 @@ class Policy:
         return model.rf.flow.draw(seen, self._noise, euler_steps or model.euler_steps)
 
     def _said_tokens(self, seen: Seen) -> Tensor:
-        """Tokens (1, N) of the token head. WorkbenchError if it breaks off: part of a chunk is no motion."""
+        """Tokens (1, N) of the token head. NoActionError if it breaks off: part of a chunk is no motion."""
         tokens_BN = self.model.ntp.say(seen, self.model.recipe.temperature, self._chance)
         if bool((tokens_BN < 0).any()):
             valid, needed = int((tokens_BN >= 0).sum()), tokens_BN.shape[1]
-            raise WorkbenchError(
+            raise NoActionError(
                 f"the policy {self.policy_id} broke off after {valid} of {needed} action tokens",
                 "The arm holds. If it goes on, choose another model, the flow head, or train this one longer",
             )

@@ -6,6 +6,7 @@ Started by the host as ``models.policy_worker:main``. In lockstep the parent ask
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import deque
@@ -19,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.observing import SKEW_S, Follower, Observer
-from models.policy import HEADS, Policy
+from models.policy import HEADS, NoActionError, Policy
 from workbench.core.chunks import PLAYED, Blend, pack_chunk, plan_change_m_s
 from workbench.core.errors import NotFoundError, StateError, WorkbenchError
 from workbench.core.events import Failed
@@ -230,4 +231,5 @@ class Worker:
         }
         state = np.array([0.4, 0.0, 0.2, 1.0, 0.0, 0.0, 0.0, 1.0], dtype=np.float32)
         for _ in range(_WARM_UP):
-            self._policy.act(blank, state, (*POSE_AXES, "gripper"), "wait", 0, head=self._head)
+            with contextlib.suppress(NoActionError):  # on black pictures that is no fault
+                self._policy.act(blank, state, (*POSE_AXES, "gripper"), "wait", 0, head=self._head)

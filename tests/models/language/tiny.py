@@ -12,7 +12,7 @@ _SPECIAL = {
     "qwen3_vl": ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"],
     "smolvlm2": ["<|im_start|>", "<end_of_utterance>", "<fake_token_around_image>", "<global-img>", "<image>"],
 }
-PX = {"qwen3_vl": 16, "smolvlm2": 16}
+PX = 16
 
 
 def save_tiny(kind: str, folder: Path, seed: int = 0) -> Path:
@@ -39,7 +39,7 @@ def _save_tokenizer(kind: str, folder: Path) -> dict[str, int]:
     return {name: tokenizer.token_to_id(name) for name in _SPECIAL[kind]} | {"": tokenizer.get_vocab_size()}
 
 
-def _qwen(ids: dict[str, int]):  # noqa: ANN202
+def _qwen(ids: dict[str, int]):
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     text = {
@@ -76,7 +76,7 @@ def _qwen(ids: dict[str, int]):  # noqa: ANN202
     return Qwen3VLForConditionalGeneration(config)
 
 
-def _smol(ids: dict[str, int]):  # noqa: ANN202
+def _smol(ids: dict[str, int]):
     from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
     text = {
