@@ -22,6 +22,7 @@ from torch.nn import functional
 from models import bundle, checkpoint, normalize
 from models.data import Batch, Kind, Rows, Windows
 from models.normalize import ActionScaler
+from models.official.skip import SkipDecoder, SkipEncoder
 from models.recipes import ActVaeRecipe, recipe_from_json
 from models.stages import RunSpec
 from models.takes import STATION, load_takes
@@ -121,8 +122,7 @@ class ActVae(nn.Module):
     def __init__(self, recipe: ActVaeRecipe) -> None:
         super().__init__()
         self.horizon, self.tokens, self.code_dim = recipe.horizon, recipe.tokens, recipe.code_dim
-        self.encoder = tower(self.horizon * _ACTION, recipe.width, self.tokens * self.code_dim, recipe.layers)
-        self.decoder = tower(self.tokens * self.code_dim, recipe.width, self.horizon * _ACTION, recipe.layers)
+        self.encoder, self.decoder = _sides(recipe)
         self.book = Codebook(recipe.codes, recipe.code_dim)
 
     @property
@@ -144,9 +144,21 @@ class ActVae(nn.Module):
         return self.decode_codes(self.codebook[tokens_BN])
 
     def decode_codes(self, codes_BND: Tensor) -> Tensor:
-        """All H actions of codes (or latents near them), differentiable, (B, H, A)."""
+        """All H actions of codes (or latents near them), differentiable, (B, H, A).
+
+        A ``skip`` network also takes the first few codes of a chunk alone.
+        """
         actions: Tensor = self.decoder(codes_BND.flatten(1))
         return actions.view(-1, self.horizon, _ACTION)
+
+
+def _sides(recipe: ActVaeRecipe) -> tuple[nn.Module, nn.Module]:
+    """Flat chunks to flat latents, and flat codes to flat chunks."""
+    chunk, latent = recipe.horizon * _ACTION, recipe.tokens * recipe.code_dim
+    if recipe.net == "skip":
+        sizes = recipe.horizon, recipe.tokens, recipe.code_dim, recipe.width, recipe.layers, recipe.heads
+        return SkipEncoder(*sizes), SkipDecoder(*sizes)
+    return tower(chunk, recipe.width, latent, recipe.layers), tower(latent, recipe.width, chunk, recipe.layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +224,13 @@ class ActVaeStage:
         error = self._error(self.net.decode_codes(codes), actions)
         commit = (latent - self.net.codebook[tokens]).square().mean()
         figures = {"error": float(error.detach()), "commit": float(commit.detach())}
-        return error + self.recipe.commit * commit, figures | watch_codes(tokens, self.recipe.codes)
+        total = error + self.recipe.commit * commit
+        if self.recipe.prefix_weight > 0:
+            some = int(torch.randint(1, self.recipe.tokens, (), generator=generator))
+            rough = self._error(self.net.decode_codes(codes[:, :some]), actions)
+            total = total + self.recipe.prefix_weight * rough
+            figures["prefix_error"] = float(rough.detach())
+        return total, figures | watch_codes(tokens, self.recipe.codes)
 
     def after_step(self, generator: Generator, step: int) -> None:
         self.net.book.follow(self._latent, self._tokens, self.recipe.code_decay)
@@ -262,6 +280,10 @@ class ActVaeStage:
         figures = chunk_errors(decoded, true)
         figures["mean_chunk_rmse_mm"] = chunk_errors(mean_BH7, true)["rmse_mm"]
         figures["windows"] = len(batch)
+        if self.recipe.prefix_weight > 0:
+            codes = self.net.encode(batch.actions_BHA)[0]
+            some = [scaler.invert(self.net.decode_codes(codes[:, :n]).numpy()) for n in range(1, codes.shape[1])]
+            figures["prefix_rmse_mm"] = [round(chunk_errors(rough, true)["rmse_mm"], 3) for rough in some]
         shown = np.linspace(0, len(true) - 1, min(6, len(true))).round().astype(int)
         arrays = {"per_step_mm": np.array(figures["per_step_mm"]), "true": true[shown], "decoded": decoded[shown]}
         return figures, arrays

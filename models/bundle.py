@@ -82,8 +82,13 @@ def encoder_from(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Enco
 
 
 def encoder_for(spec: RunSpec, home: Home) -> Encoder:
-    """The encoder of the models this run builds on, else a new one fitted on the run's takes (deterministic)."""
+    """The encoder of the models this run builds on, else a new one fitted on the run's takes (deterministic).
+
+    An alignment that reads patches keeps its encoder to itself: policies look at keypoints.
+    """
     for role in _ENCODER_FROM:
         if model_id := spec.bases.get(role):
-            return encoder_from(*checkpoint.load(model_folder(home, model_id)))
+            encoder = encoder_from(*checkpoint.load(model_folder(home, model_id)))
+            if encoder.layout == "keypoints":
+                return encoder
     return fit_encoder(home, (*spec.episodes, *spec.replay), spec.recipe)

@@ -54,6 +54,11 @@ class _Physical(nn.Module):
 
     def __init__(self, scaler: ActionScaler) -> None:
         super().__init__()
+        if scaler.published:
+            raise WorkbenchError(
+                "models on an imported codec are not written as ONNX: their rotations are counted in another way",
+                "Export without --onnx",
+            )
         self.register_buffer("middle_H6", torch.from_numpy(scaler.middle_H6).float())
         self.register_buffer("half_H6", torch.from_numpy(scaler.half_H6).float())
 

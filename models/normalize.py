@@ -111,6 +111,26 @@ def apply_actions(pose0: ArrayLike, actions_H7: ArrayLike) -> Array:
     return np.concatenate([start[..., :3] + actions[..., :3], turned, gripper], axis=-1)
 
 
+def to_published(actions_H7: ArrayLike) -> Array:
+    """(..., 7) as OpenCLAP counts: rotation as angles about the fixed axes x, then y, then z; +1 = gripper closed."""
+    actions = np.asarray(actions_H7, dtype=np.float64)
+    w, x, y, z = np.moveaxis(from_rotation_vector(actions[..., 3:6]), -1, 0)
+    roll = np.arctan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y))
+    pitch = np.arcsin(np.clip(2 * (w * y - z * x), -1.0, 1.0))
+    yaw = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+    return np.concatenate([actions[..., :3], np.stack([roll, pitch, yaw], axis=-1), -actions[..., 6:]], axis=-1)
+
+
+def from_published(actions_H7: ArrayLike) -> Array:
+    """Invert ``to_published``."""
+    actions = np.asarray(actions_H7, dtype=np.float64)
+    about_x, about_y, about_z = (
+        from_rotation_vector(actions[..., 3 + axis, None] * np.eye(3)[axis]) for axis in range(3)
+    )
+    turn = rotation_vector(multiply(about_z, multiply(about_y, about_x)))
+    return np.concatenate([actions[..., :3], turn, -actions[..., 6:]], axis=-1)
+
+
 @dataclass(frozen=True)
 class ActionScaler:
     """Per step of the chunk: q01 and q99 of every pose number go to -1 and +1 (unclipped); the gripper is untouched.
@@ -118,31 +138,44 @@ class ActionScaler:
     Attributes:
         middle_H6, half_H6: centre and half width of the range. Ranges below 5 mm or 0.02 rad are widened to that, so
             that noise on an axis that never moves is not blown up.
+        published: scaled are the numbers that OpenCLAP's codecs speak, see ``to_published``.
     """
 
     middle_H6: Array  # noqa: N815
     half_H6: Array  # noqa: N815
+    published: bool = False
 
     @classmethod
-    def fit(cls, actions_NH7: ArrayLike) -> ActionScaler:
-        """Quantiles of (N, H, 7) actions; ValueError without any."""
+    def fit(cls, actions_NH7: ArrayLike, *, published: bool = False) -> ActionScaler:
+        """Quantiles of (N, H, 7) actions, of the ``published`` numbers over all steps alike; ValueError without any."""
         actions = np.asarray(actions_NH7, dtype=np.float64)
+        if published and actions.ndim == 3:
+            one = cls.fit(to_published(actions).reshape(-1, 1, 7))
+            return cls.of_published(one.middle_H6[0], one.half_H6[0], actions.shape[1])
         if actions.ndim != 3 or len(actions) == 0:
             raise ValueError(f"no actions to take quantiles of, shape {actions.shape}")
         low, high = np.quantile(actions[..., :6], [0.01, 0.99], axis=0)
         floor = np.repeat([_MIN_HALF_M, _MIN_HALF_RAD], 3)
         return cls((low + high) / 2, np.maximum((high - low) / 2, floor))
 
+    @classmethod
+    def of_published(cls, middle_6: ArrayLike, half_6: ArrayLike, horizon: int) -> ActionScaler:
+        """The same published range for every one of ``horizon`` steps."""
+        middle, half = (np.tile(np.asarray(six, dtype=np.float64), (horizon, 1)) for six in (middle_6, half_6))
+        return cls(middle, half, published=True)
+
     def normalise(self, actions_H7: ArrayLike) -> NDArray[np.float32]:
         """(..., H, 7) physical to network numbers."""
         actions = np.asarray(actions_H7, dtype=np.float64)
+        actions = to_published(actions) if self.published else actions
         pose = (actions[..., :6] - self.middle_H6) / self.half_H6
         return np.concatenate([pose, actions[..., 6:]], axis=-1).astype(np.float32)
 
     def invert(self, actions_H7: ArrayLike) -> Array:
         """(..., H, 7) network numbers to physical."""
         actions = np.asarray(actions_H7, dtype=np.float64)
-        return np.concatenate([actions[..., :6] * self.half_H6 + self.middle_H6, actions[..., 6:]], axis=-1)
+        physical = np.concatenate([actions[..., :6] * self.half_H6 + self.middle_H6, actions[..., 6:]], axis=-1)
+        return from_published(physical) if self.published else physical
 
     def fits(self, horizon: int) -> bool:
         """True for finite numbers of ``horizon`` steps with a positive range each."""
@@ -151,12 +184,14 @@ class ActionScaler:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for checkpoints; exact."""
-        return {"middle": self.middle_H6.tolist(), "half": self.half_H6.tolist()}
+        more = {"published": True} if self.published else {}
+        return {"middle": self.middle_H6.tolist(), "half": self.half_H6.tolist(), **more}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ActionScaler:
         """Invert ``to_json``."""
-        return cls(np.array(value["middle"], dtype=np.float64), np.array(value["half"], dtype=np.float64))
+        middle, half = (np.array(value[name], dtype=np.float64) for name in ("middle", "half"))
+        return cls(middle, half, value.get("published") is True)
 
 
 @dataclass(frozen=True)

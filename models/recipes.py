@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from models.language.recipe import Thinking
+from models.recipe_values import fitted_to, plain
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.core.files import hash_bytes
 
@@ -29,6 +31,7 @@ class Recipe:
         cameras: names of the cameras whose pictures are used.
         horizon_s, step_s: length of an action chunk and time between its actions.
         encoder, clusters: kind of the frozen picture encoder and how many tokens it gives per picture.
+        encoder_source: where the encoder's network lies, for kinds that need one: a folder, or a hub's id.
         held_out: share of the episodes that are only measured on.
     """
 
@@ -50,7 +53,14 @@ class Recipe:
     step_s: float = 0.1
     encoder: str = "colour_keypoints"
     clusters: int = 32
+    encoder_source: str = ""
     held_out: float = 0.12
+
+    @property
+    def encoder_settings(self) -> dict[str, Any]:
+        """What a new encoder of this kind is made with."""
+        source = {"source": self.encoder_source} if self.encoder_source else {}
+        return {"clusters": self.clusters, **source}
 
     @property
     def horizon(self) -> int:
@@ -59,7 +69,7 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; ``from_json`` inverts it."""
-        return {"stage": self.stage, **{k: _plain(v) for k, v in dataclasses.asdict(self).items()}}
+        return {"stage": self.stage, **{k: plain(v) for k, v in dataclasses.asdict(self).items()}}
 
     def hash(self) -> str:
         """The same for equal recipes and only for those."""
@@ -71,7 +81,7 @@ class Recipe:
         for name in changes:
             if name not in known:
                 raise NotFoundError.of(f"setting of a {self.stage} recipe", name, known)
-        fitted = {name: _fit(name, value, getattr(self, name)) for name, value in changes.items()}
+        fitted = {name: fitted_to(name, value, getattr(self, name)) for name, value in changes.items()}
         return dataclasses.replace(self, **fitted)
 
     def __post_init__(self) -> None:
@@ -87,7 +97,10 @@ class ActVaeRecipe(Recipe):
 
     Attributes:
         tokens, codes, code_dim: N tokens per chunk, K codes in the shared book, D numbers per code.
-        width, layers: of the residual networks on both sides.
+        net: ``mlp``: residual networks on both sides, or ``skip``: the published transformers, see ``official.skip``.
+        width, layers, heads: of both sides; ``skip`` wants an odd number of layers, ``mlp`` has no heads.
+        prefix_weight: of the error of the chunk that the first few tokens alone decode to, drawn anew every step, so
+            that fewer tokens make a rougher chunk (``skip`` only); 0 = off.
         commit: weight of the commitment term.
         code_decay: of the book's moving averages.
         restart_every, restart_below: every so many steps, codes used less than this share of a fair share are
@@ -101,8 +114,11 @@ class ActVaeRecipe(Recipe):
     codes: int = 64
     code_dim: int = 2
     lr: float = 4e-3
+    net: str = "mlp"
     width: int = 192
     layers: int = 1
+    heads: int = 4
+    prefix_weight: float = 0.0
     commit: float = 0.25
     code_decay: float = 0.98
     restart_every: int = 50
@@ -110,13 +126,25 @@ class ActVaeRecipe(Recipe):
     rotation_weight: float = 0.5
     gripper_weight: float = 1.0
 
+    NETS: ClassVar[tuple[str, ...]] = ("mlp", "skip")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.net not in self.NETS:
+            raise NotFoundError.of("network of an Act-VAE", self.net, self.NETS)
+        if self.prefix_weight > 0 and (self.net != "skip" or self.tokens < 2):
+            raise WorkbenchError("only the network 'skip' decodes some of several tokens", "Set net=skip")
+
 
 @dataclass(frozen=True, kw_only=True)
 class VdVaeRecipe(Recipe):
     """Pictures at t and t+H to the frozen action book (paper section III-B; learning notes in docs).
 
     Attributes:
-        width, layers: of the inverse-dynamics encoder and the forward decoder.
+        net: ``ask``: queries over keypoints, or ``space_time``: the published network over patches of one camera, see
+            ``official.space_time``.
+        width, layers, heads: of the inverse-dynamics encoder and the forward decoder; the heads are ``space_time``'s.
+        arms: arms of which tokens are read off a picture (``space_time``); the last one is ours.
         irrelevant_tokens, irrelevant_codes, irrelevant_l1: the second book for what the action does not explain.
         reconstruct_weight, commit: forward prediction of features; commitment to both books.
         contrast_weight, logit_scale, logit_bias, scalar_lr_factor: symmetric sigmoid contrast (alpha, log of the
@@ -144,8 +172,11 @@ class VdVaeRecipe(Recipe):
     stage: ClassVar[str] = "vd_vae"
 
     cameras: tuple[str, ...] = ("front",)
+    net: str = "ask"
     width: int = 64
     layers: int = 1
+    heads: int = 4
+    arms: int = 1
     irrelevant_tokens: int = 2
     irrelevant_codes: int = 32
     irrelevant_l1: float = 0.5
@@ -181,6 +212,17 @@ class VdVaeRecipe(Recipe):
             "no_tips": {"tips": False},
         }
     )
+
+    NETS: ClassVar[tuple[str, ...]] = ("ask", "space_time")
+
+    @property
+    def encoder_settings(self) -> dict[str, Any]:
+        return super().encoder_settings | ({"layout": "patches"} if self.net == "space_time" else {})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.net not in self.NETS:
+            raise NotFoundError.of("network of an alignment", self.net, self.NETS)
 
     def variant(self, name: str) -> VdVaeRecipe:
         """This recipe with one ingredient taken out; NotFoundError for an unknown name."""
@@ -327,11 +369,13 @@ PRESETS: Mapping[str, Mapping[str, Recipe]] = MappingProxyType(
 
 def preset(name: str, stage: str, **changes: Any) -> Recipe:
     """The recipe of a preset with some fields changed; a wrong name is answered with the nearest right one."""
-    if name not in PRESETS:
-        raise NotFoundError.of("recipe preset", name, PRESETS)
+    published = importlib.import_module("models.official.preset")  # which is made of the recipes above
+    known: dict[str, Mapping[str, Recipe]] = {**PRESETS, **published.PUBLISHED}
+    if name not in known:
+        raise NotFoundError.of("recipe preset", name, known)
     if stage not in RECIPES:
         raise NotFoundError.of("training stage", stage, RECIPES)
-    return PRESETS[name][stage].with_(**changes)
+    return known[name][stage].with_(**changes)
 
 
 def recipe_from_json(value: Mapping[str, Any]) -> Recipe:
@@ -341,28 +385,3 @@ def recipe_from_json(value: Mapping[str, Any]) -> Recipe:
     if stage not in RECIPES:
         raise NotFoundError.of("training stage", stage, RECIPES)
     return RECIPES[stage]().with_(**fields)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _fit(name: str, value: Any, like: Any) -> Any:
-    """``value`` as the type of the field it goes into, or WorkbenchError."""
-    try:
-        if isinstance(like, bool):
-            return _truth(value)
-        if isinstance(like, tuple):
-            return tuple(str(part) for part in (value.split(",") if isinstance(value, str) else value))
-        if isinstance(like, int) and float(value) != int(float(value)):
-            raise ValueError("not a whole number")
-        return type(like)(float(value)) if isinstance(like, int | float) else type(like)(value)
-    except (TypeError, ValueError) as error:
-        raise WorkbenchError(f"'{value}' does not fit the recipe's setting '{name}' ({error})") from None
-
-
-def _truth(value: Any) -> bool:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if str(value).lower() not in words:
-        raise ValueError("neither true nor false")
-    return words[str(value).lower()]

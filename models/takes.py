@@ -134,7 +134,7 @@ def fit_encoder(home: Home, episode_ids: Sequence[str], recipe: Recipe, pictures
     It also serves models that look through more cameras than this recipe does. The same takes, recipe and
     seed give the same encoder. WorkbenchError if no take has pictures.
     """
-    encoder = ENCODERS.build(recipe.encoder, clusters=recipe.clusters)
+    encoder = ENCODERS.build(recipe.encoder, **recipe.encoder_settings)
     samples: list[NDArray[np.uint8]] = []
     per_take = max(2, -(-pictures // max(1, len(episode_ids))))
     chosen = sorted(episode_ids)[:: max(1, len(episode_ids) * 2 // pictures)]
@@ -151,6 +151,14 @@ def fit_encoder(home: Home, episode_ids: Sequence[str], recipe: Recipe, pictures
             continue  # counted when the take itself is loaded
     encoder.fit(samples, recipe.seed)
     return encoder
+
+
+def seen_through(home: Home, take: Take, encoder: Encoder, cameras: Sequence[str]) -> Take:
+    """The same rows as another encoder describes what these cameras saw. WorkbenchError if the take cannot be read."""
+    with Episode.open(home, take.episode_id) as episode:
+        present = [camera for camera in cameras if camera in take.features]
+        features, _ = _features(home, episode, encoder, present, take.t_ns, 1.0 / take.rows_hz)
+    return replace(take, features=features)
 
 
 def _read(

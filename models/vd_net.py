@@ -119,7 +119,7 @@ class VdVae(nn.Module):
         self.register_buffer("change_F", torch.ones(numbers))
         self.register_buffer("centre_D", act.codebook.mean(0).clone())
         self.register_buffer("scale_D", act.codebook.std(0).clone())
-        self.register_buffer("spacing", _spacing(act.codebook))
+        self.register_buffer("spacing", spacing(act.codebook))
         self.book = Codebook(len(act.codebook), act.code_dim)
         self.book.load_state_dict(act.book.state_dict())
         self.irrelevant_book = Codebook(recipe.irrelevant_codes, act.code_dim)
@@ -274,7 +274,7 @@ def _attend(query_BQW: Tensor, key_BLW: Tensor, value_BLW: Tensor, mask: Tensor 
     return out
 
 
-def _spacing(codes_KD: Tensor) -> Tensor:
+def spacing(codes_KD: Tensor) -> Tensor:
     """Mean squared distance from a code to its nearest neighbour."""
     distance = torch.cdist(codes_KD, codes_KD) + torch.diag(torch.full((len(codes_KD),), float("inf")))
     nearest: Tensor = distance.min(dim=1).values

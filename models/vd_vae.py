@@ -20,6 +20,7 @@ from models import bundle, checkpoint, judge, labels
 from models.act_vae import ActVaeModel, chunk_errors, code_use, load_act_vae, measured_on, watch_codes
 from models.data import Batch, Windows
 from models.encoders import Encoder
+from models.official.space_time import alignment_net
 from models.recipes import VdVaeRecipe, recipe_from_json
 from models.registry import read_record
 from models.stages import RunSpec
@@ -64,7 +65,7 @@ def load_vd_vae(home: Home, model_id: str) -> VdVaeModel:
     act = load_act_vae(home, read_record(home, model_id).bases["act_vae"])
     encoder = bundle.encoder_from(tensors, meta)
     cameras = tuple(meta["cameras"])
-    net = VdVae(recipe, act.net, len(cameras), *encoder.shape)
+    net = alignment_net(recipe, act.net, len(cameras), encoder)
     checkpoint.load_into(net, checkpoint.part(tensors, "net"))
     net.eval().requires_grad_(False)
     return VdVaeModel(net, act, encoder, recipe, cameras)
@@ -141,6 +142,8 @@ class VdVaeStage:
             raise WorkbenchError("the VD-VAE needs a vd_vae recipe")
         self.spec, self.home, self.recipe = spec, home, spec.recipe
         recipe = self.recipe
+        if recipe.arms != 1:
+            raise WorkbenchError("an alignment is trained for one arm", "Set arms=1; more come with imported models")
         self.act = load_act_vae(home, spec.bases["act_vae"])
         if (self.act.recipe.horizon, self.act.recipe.step_s) != (recipe.horizon, recipe.step_s):
             raise WorkbenchError(
@@ -223,7 +226,7 @@ class VdVaeStage:
         labels.write_labels(self.home, self.spec.model_id, self.windows, *glance_all(model, self.windows))
 
     def _arm(self, recipe: VdVaeRecipe) -> _Arm:
-        net = VdVae(recipe, self.act.net, len(self.windows.cameras), *self.encoder.shape)
+        net = alignment_net(recipe, self.act.net, len(self.windows.cameras), self.encoder)
         sample = self.windows.train.all("both" if recipe.human_share > 0 else "robot", _PROBE)
         net.fit(sample.features_BCKF, sample.future_BCKF)
         if net.path is not None:

@@ -12,14 +12,17 @@ from workbench.core.registry import Registry
 
 
 class Encoder(Protocol):
-    """Fitted once on sample pictures, then frozen. Usable from one thread at a time; needs no torch itself.
+    """Fitted once on sample pictures, then frozen. Usable from one thread at a time; torch is imported on first use.
 
     Attributes:
         kind: the word used in recipes.
+        layout: ``keypoints``: a token is one thing and says where it is, see ``keypoints``. ``patches``: a token is one
+            place, row by row, and says what is there.
         shape: (K, F): tokens per picture and numbers per token.
     """
 
     kind: str
+    layout: str
 
     @property
     def shape(self) -> tuple[int, int]: ...

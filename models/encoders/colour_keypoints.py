@@ -15,15 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.encoders import ENCODERS, Encoder
+from models.keypoints import NUMBERS, k_means, nearest, summed_up
 from workbench.core.errors import WorkbenchError
 from workbench.core.files import hash_bytes
 from workbench.core.registry import Plugin
 
 _BITS = 5
 _SIDE = 1 << _BITS
-_NUMBERS = 5
-_PRIOR = 2e-4  # share of the picture below which a cluster's centre is drawn to the middle
-_ROUNDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,7 @@ class ColourKeypoints:
     """See the module; an ``Encoder``."""
 
     kind = "colour_keypoints"
+    layout = "keypoints"
 
     def __init__(self, config: Config) -> None:
         if not 2 <= config.clusters <= 255:
@@ -59,7 +58,7 @@ class ColourKeypoints:
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.config.clusters, _NUMBERS
+        return self.config.clusters, NUMBERS
 
     def fit(self, pictures: Sequence[NDArray[np.uint8]], seed: int) -> None:
         if len(pictures) == 0:
@@ -76,7 +75,7 @@ class ColourKeypoints:
         weights[hues] += self.config.hues / len(hues)
         used = np.flatnonzero(weights)
         points = self._colour_space(used)
-        self._set(_k_means(points, weights[used], self.config.clusters, np.random.default_rng(seed)))
+        self._set(k_means(points, weights[used], self.config.clusters, np.random.default_rng(seed)))
 
     def encode(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         if self._centres is None:
@@ -89,10 +88,7 @@ class ColourKeypoints:
         rows = np.arange(height, dtype=np.int32)[:, None]
         by_column = np.bincount((label * width + columns).reshape(-1), minlength=clusters * width)
         by_row = np.bincount((label * height + rows).reshape(-1), minlength=clusters * height)
-        x_mean, x_spread, mass = _moments(by_column.reshape(clusters, width))
-        y_mean, y_spread, _ = _moments(by_row.reshape(clusters, height))
-        log_mass = np.log10(mass + _PRIOR) + 2.0
-        return np.stack([log_mass, x_mean, y_mean, x_spread, y_spread], axis=1).astype(np.float32)
+        return summed_up(by_row.reshape(clusters, height), by_column.reshape(clusters, width))
 
     def hash(self) -> str:
         return hash_bytes(self.kind.encode(), repr(self.config).encode(), self._table.tobytes())[:16]
@@ -111,7 +107,7 @@ class ColourKeypoints:
 
     def _set(self, centres: NDArray[np.float64]) -> None:
         self._centres = centres
-        self._table = _nearest(self._colour_space(np.arange(_SIDE**3)), centres).astype(np.uint8)
+        self._table = nearest(self._colour_space(np.arange(_SIDE**3)), centres).astype(np.uint8)
 
     def _colour_space(self, bins: NDArray[np.int64]) -> NDArray[np.float64]:
         """(n, 3) chroma (two numbers, less trusted in the dark) and weighted brightness of colour bins."""
@@ -149,51 +145,6 @@ def _hue_wheel() -> NDArray[np.int64]:
     colours = [255.0 * value * (1.0 - s * (1.0 - wheel)) for s in (0.6, 0.95) for value in (0.5, 0.9)]
     coarse = (np.concatenate(colours).astype(np.int64)) >> (8 - _BITS)
     return np.unique((coarse[:, 0] << (2 * _BITS)) | (coarse[:, 1] << _BITS) | coarse[:, 2])
-
-
-def _moments(
-    counts_KL: NDArray[np.int64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and spread along one axis in -1..1 and the mass of each cluster; weak clusters are drawn to (0, 0)."""
-    length = counts_KL.shape[1]
-    share = counts_KL / counts_KL.sum()
-    mass = share.sum(axis=1)
-    place = (2.0 * np.arange(length) + 1.0) / length - 1.0
-    trust = mass / (mass + _PRIOR)
-    mean = share @ place / np.maximum(mass, 1e-12)
-    square = share @ (place * place) / np.maximum(mass, 1e-12)
-    spread = np.sqrt(np.maximum(square - mean * mean, 0.0))
-    return mean * trust, spread * trust, mass
-
-
-def _nearest(points: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.int64]:
-    distance = -2.0 * points @ centres.T + (centres * centres).sum(axis=1)
-    nearest: NDArray[np.int64] = np.argmin(distance, axis=1)
-    return nearest
-
-
-def _k_means(
-    points: NDArray[np.float64], weights: NDArray[np.float64], clusters: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Weighted Lloyd iterations from a k-means++ start; with fewer points than clusters the last ones repeat."""
-    centres = [points[int(np.argmax(weights))]]
-    distance = np.full(len(points), np.inf)
-    for _ in range(clusters - 1):
-        distance = np.minimum(distance, ((points - centres[-1]) ** 2).sum(axis=1))
-        chance = weights * distance
-        total = chance.sum()
-        index = int(rng.choice(len(points), p=chance / total)) if total > 0 else 0
-        centres.append(points[index])
-    result = np.stack(centres)
-    for _ in range(_ROUNDS):
-        label = _nearest(points, result)
-        mass = np.bincount(label, weights=weights, minlength=clusters)
-        sums = np.stack([np.bincount(label, weights=weights * axis, minlength=clusters) for axis in points.T], axis=1)
-        moved = np.where(mass[:, None] > 0, sums / np.maximum(mass, 1e-12)[:, None], result)
-        if np.allclose(moved, result, atol=1e-7):
-            break
-        result = moved
-    return result
 
 
 def _build(config: Config) -> Encoder:

@@ -8,10 +8,6 @@ import numpy as np
 import pytest
 
 from models.encoders import ENCODERS, Encoder
-from tests.models.conftest import draw, make_story
-from workbench.core.errors import WorkbenchError
-
-_KINDS = [kind for kind, plugin in ENCODERS.all().items() if not plugin.missing_reason()]
 
 
 def _scene(x: float, y: float, colour: tuple[int, int, int], height: int = 120, width: int = 160) -> np.ndarray:
@@ -21,45 +17,6 @@ def _scene(x: float, y: float, colour: tuple[int, int, int], height: int = 120, 
     px, py = (2 * xx + 1) / width - 1, (2 * yy + 1) / height - 1
     picture[(np.abs(px - x) < 0.12) & (np.abs(py - y) < 0.12)] = colour
     return picture
-
-
-@pytest.fixture(scope="module")
-def pictures() -> list[np.ndarray]:
-    views = []
-    for seed in range(8):
-        story = make_story(seed)
-        views += [draw(story, k, (35, 35, 40), (150, 150, 155), "front") for k in range(0, len(story.path), 6)]
-    return views
-
-
-@pytest.mark.parametrize("kind", _KINDS)
-def test_every_encoder_is_deterministic_and_survives_its_state(kind: str, pictures: list[np.ndarray]) -> None:
-    first, second = ENCODERS.build(kind, clusters=12), ENCODERS.build(kind, clusters=12)
-    first.fit(pictures, 3)
-    second.fit(pictures, 3)
-    assert first.hash() == second.hash()
-    third = ENCODERS.build(kind, **first.settings())
-    assert third.hash() != first.hash()
-    third.load_state(first.state())
-    assert third.hash() == first.hash()
-    features = first.encode(pictures[0])
-    assert features.shape == first.shape == (12, features.shape[1]) and features.dtype == np.float32
-    assert np.array_equal(features, third.encode(pictures[0])) and np.isfinite(features).all()
-
-
-@pytest.mark.parametrize("kind", _KINDS)
-def test_every_encoder_refuses_what_it_cannot_read(kind: str, pictures: list[np.ndarray]) -> None:
-    encoder = ENCODERS.build(kind, clusters=8)
-    with pytest.raises(WorkbenchError):
-        encoder.encode(pictures[0])
-    with pytest.raises(WorkbenchError):
-        encoder.fit([], 0)
-    encoder.fit(pictures[:3], 0)
-    for wrong in (pictures[0][..., 0], pictures[0].astype(np.float32), pictures[0][..., :2]):
-        with pytest.raises(WorkbenchError):
-            encoder.encode(wrong)
-    with pytest.raises(WorkbenchError):
-        ENCODERS.build(kind, clusters=9).load_state(encoder.state())
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""What OpenCLAP published: its networks rebuilt from their description, and the way in for its checkpoints."""
