@@ -66,7 +66,7 @@ slow: setup
 lock: setup
 	$(PY) -m pip install --quiet --disable-pip-version-check $(if $(UPGRADE),--upgrade) --requirement requirements.in
 	$(PY) packaging/lock.py
-	@touch .venv/.installed-$$(sha256sum requirements.lock | cut -c1-16)
+	@touch .venv/.installed-$$(cat requirements.lock packaging/bare.txt | sha256sum | cut -c1-16)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache MUJOCO_LOG.TXT

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes .venv from requirements.lock, once. A stamp named after the lock's content tells that it is done.
+# Makes .venv from requirements.lock and bare.txt, once. A stamp named after their content tells that it is done.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash packaging/system_libraries.sh "$@"
 
-stamp=.venv/.installed-$(sha256sum requirements.lock | cut -c1-16)
+stamp=.venv/.installed-$(cat requirements.lock packaging/bare.txt | sha256sum | cut -c1-16)
 if [ -e "$stamp" ] && .venv/bin/python -c '' 2>/dev/null; then
   exit 0
 fi
@@ -29,5 +29,6 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
 fi
 echo "Installing the packages of requirements.lock (once; a few minutes without a word)"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement packaging/bare.txt
 rm -f .venv/.installed-*
 touch "$stamp"

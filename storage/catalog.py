@@ -7,6 +7,7 @@ a set of takes, then the index; if the program dies in between, ``sync`` brings 
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,9 @@ from sqlalchemy.orm import Session
 
 from storage import marks
 from storage.archive_swap import set_originals_free
+from storage.blurring import FacesFound, Tick, kept_remarks, write_blurred
 from storage.database import BrokenDatabaseError, Opened, check_file, locked, open_database, set_aside
+from storage.derived import forget_derived
 from storage.editing import Editor
 from storage.edits import change_manifest, stamp_of, take_folder
 from storage.entering import Found, enter, enter_trials, in_batches, now
@@ -44,7 +47,7 @@ from storage.splitting import split_take
 from storage.steps import change, move
 from storage.tables import EpisodeRow
 from storage.trashing import PurgeReport, doom, sweep
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import StateError, WorkbenchError
 from workbench.core.files import new_id
 from workbench.core.types import Outcome
 
@@ -150,6 +153,23 @@ class Catalog(Searching):
             steps = [move([whole.id], to_trash=False), move(list(dict.fromkeys(episode_ids)), to_trash=True)]
             self._editor.perform(session, f"merging of {amount(len(set(episode_ids)))}", steps)
         return whole.id
+
+    def blur(self, found: FacesFound, tick: Tick = lambda _pictures: None) -> str:
+        """Put a copy with blurred faces in the place of a take, also in collections; the take goes to the trash.
+
+        What was computed from its pictures is removed. Returns the id of the copy. The copy is made without keeping
+        others from the catalogue; labels and remarks that change meanwhile are taken over. ``tick`` is told of every
+        picture; if it raises, or the take was changed meanwhile (StateError), nothing is left.
+        """
+        copy = write_blurred(self.home, found, tick)
+        try:
+            with self._editor.transaction() as session:
+                self._put_in_place(session, found, copy)
+        except BaseException:
+            shutil.rmtree(self.home.trashed(copy.id), ignore_errors=True)
+            raise
+        forget_derived(self.home, found.episode_id)
+        return copy.id
 
     def trash(self, episode_ids: Sequence[str]) -> dict[str, list[str]]:
         """Move takes to the trash; those already there stay. Returns what needs them, in words by take."""
@@ -284,6 +304,23 @@ class Catalog(Searching):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _put_in_place(self, session: Session, found: FacesFound, copy: Manifest) -> None:
+        """The blurred copy out of the trash with what was noted meanwhile, the take into it."""
+        if known_takes(session, [found.episode_id])[found.episode_id]:
+            raise StateError(f"the take {found.episode_id} is in the trash", "Restore it first")
+        current = read_manifest(self.home.sealed(found.episode_id))
+        if current.content_hash != found.content_hash:
+            raise StateError(f"the take {found.episode_id} was changed meanwhile", "Look at it again")
+        folder = self.home.trashed(copy.id)
+        dropped = dict.fromkeys(kept_remarks(copy))
+        copy = change_manifest(
+            folder, outcome=str(current.outcome), notes=current.notes, extra={**dropped, **kept_remarks(current)}
+        )
+        enter(session, [Found(copy, True, stamp_of(folder))])
+        steps = [move([copy.id], to_trash=False), move([found.episode_id], to_trash=True)]
+        steps += self.sets.replacing(session, found.episode_id, copy.id)
+        self._editor.perform(session, "blurring of faces in 1 take", steps)
 
     def _open(self, url: str) -> Opened:
         """The database, instead of a damaged file a new one; what happened is told in ``notices``."""

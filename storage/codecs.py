@@ -109,6 +109,12 @@ def is_picture(spec: StreamSpec) -> bool:
     return len(spec.shape) > 1
 
 
+def is_photograph(spec: StreamSpec) -> bool:
+    """True for what people look at: colour or grey pictures of a camera, not depth or masks."""
+    is_image = spec.name.startswith("observation.images.") and spec.dtype == "uint8"
+    return is_image and (len(spec.shape) == 2 or spec.shape[2:] == (3,))
+
+
 def choose_codec(spec: StreamSpec, color_codec: str, jpeg_quality: int) -> PictureCodec:
     """The codec for a new stream of pictures; ``color_codec`` is ``jpeg`` or ``lossless``."""
     is_color = spec.dtype == "uint8" and len(spec.shape) == 3 and spec.shape[2] == 3

@@ -39,6 +39,12 @@ def derived(path: Path, make: Callable[[], NDArray[Any]], shape: tuple[int, ...]
     return made
 
 
+def forget_derived(home: Home, episode_id: str) -> None:
+    """Remove every array computed from a take: what is wanted again is computed again."""
+    for path in home.cache.rglob(f"{episode_id}-*"):
+        path.unlink(missing_ok=True)
+
+
 def _mapped(path: Path) -> NDArray[Any] | None:
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

@@ -18,6 +18,7 @@ from workbench.core.errors import WorkbenchError
 
 TAGS, TRIM, QUALITY, MODEL, TRIAL, SPLIT_OF = "tags", "trim", "quality", "model", "trial", "split_of"
 ARCHIVE = "archive"
+FACES = "faces"
 LONGEST_TAG = 64
 _INT64 = 1 << 63
 

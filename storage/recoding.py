@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.checksum import add_checksum, checked
-from storage.codecs import JpegCodec, PictureCodec, ZstdCodec, codec_to_json
+from storage.codecs import JpegCodec, PictureCodec, ZstdCodec, codec_to_json, is_photograph
 from storage.dense_codecs import JxlCodec, VideoCodec
 from storage.disk import write_file
 from storage.likeness import EQUAL_DB, psnr_db, ssim
@@ -85,8 +85,7 @@ def plan_codec(spec: StreamSpec, layout: StreamLayout, settings: ArchiveSettings
     """
     if not isinstance(layout.codec, JpegCodec | ZstdCodec):
         return None
-    is_image = spec.name.startswith("observation.images.") and spec.dtype == "uint8"
-    if is_image and (len(spec.shape) == 2 or spec.shape[2:] == (3,)):
+    if is_photograph(spec):
         return VideoCodec(settings.crf, settings.frames)
     if len(spec.shape) == 2 and spec.dtype in ("uint8", "uint16") and isinstance(layout.codec, ZstdCodec):
         return JxlCodec(settings.jxl_effort)

@@ -12,7 +12,7 @@ from storage.entering import now
 from storage.lineage import take_uses, uses
 from storage.records import CollectionRecord, TakeUse, amount
 from storage.sets import Member, TakeSet, check_name, compare, file_is_true, frozen_members, parse_set
-from storage.steps import drop, put
+from storage.steps import Step, drop, put
 from storage.tables import CollectionRow, CollectionTakeRow, EpisodeRow
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.core.files import new_id, read_json
@@ -124,6 +124,19 @@ class Shelves:
             kept = tuple(member for member in what.members if member.id not in going)
             if len(kept) < len(what.members):
                 self._editor.write(session, [put(TakeSet(what.id, what.name, what.created_at, kept))])
+
+    def replacing(self, session: Session, old: str, new: str) -> list[Step]:
+        """The steps that put one take in the place of another in every collection."""
+        rows = session.scalars(
+            select(CollectionRow)
+            .join(CollectionTakeRow)
+            .where(CollectionTakeRow.episode_id == old, CollectionRow.frozen.is_(False))
+        )
+        steps = []
+        for what in map(self._read, rows.all()):
+            members = tuple(Member(new) if member.id == old else member for member in what.members)
+            steps.append(put(TakeSet(what.id, what.name, what.created_at, members)))
+        return steps
 
     def _collection(self, session: Session, name: str) -> TakeSet:
         clean = check_name(name)
