@@ -143,8 +143,9 @@ def load(base: Base, network: str, dtype: Any) -> tuple[Any, Any]:
         raise WorkbenchError(
             f"a policy with a language model needs the Python package '{error.name}'", f"Run: pip install {error.name}"
         ) from None
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    say: Any = transformers.utils.logging
+    say.set_verbosity_error()
+    say.disable_progress_bar()
     try:
         made, report = getattr(transformers, network).from_pretrained(
             base.folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True

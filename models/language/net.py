@@ -27,6 +27,7 @@ from models.language.pictures import unpacked
 from models.language.sentence import letters, sentence
 from models.token_head import TokenNet, entropy_share, pick
 
+Asked = tuple[Tensor, Tensor, Tensor, Tensor]
 AT_ONCE = 16  # rows whose keys and values are kept at a time while only measuring
 _GREY = 128
 _SCATTER = 0.02  # of new rows around the mean word, in spreads of words
@@ -43,7 +44,7 @@ class Told(Seen):
     """
 
     hidden_BM: Tensor
-    asked: tuple[Tensor, Tensor, Tensor, Tensor]
+    asked: Asked
     context: Context | None
 
 
@@ -193,14 +194,23 @@ class LanguageNet(TokenNet):
         return torch.cat(found)
 
 
-def parts(asked: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
+def parts(asked: Asked) -> Iterator[Asked]:
     """The same inputs, ``AT_ONCE`` rows at a time."""
-    return zip(*(tensor.split(AT_ONCE) for tensor in asked), strict=True)
+    for first in range(0, len(asked[0]), AT_ONCE):
+        features, state, text, robot = (tensor[first : first + AT_ONCE] for tensor in asked)
+        yield features, state, text, robot
 
 
-def _joined(found: Sequence[Told], asked: tuple[Tensor, Tensor, Tensor, Tensor]) -> Told:
-    names = ("feature_BD", "state_BS", "keyframe_BG", "regression_BHA", "hidden_BM")
-    return Told(*(torch.cat([getattr(part, name) for part in found]) for name in names), asked, None)
+def _joined(found: Sequence[Told], asked: Asked) -> Told:
+    return Told(
+        torch.cat([part.feature_BD for part in found]),
+        torch.cat([part.state_BS for part in found]),
+        torch.cat([part.keyframe_BG for part in found]),
+        torch.cat([part.regression_BHA for part in found]),
+        torch.cat([part.hidden_BM for part in found]),
+        asked,
+        None,
+    )
 
 
 def _told(seen: Seen) -> Told:

@@ -63,10 +63,11 @@ class Pictures:
             raise WorkbenchError("pictures that are kept as they are have no state", "Train the model anew")
 
 
-class Seen(Protocol):
+class Shown(Protocol):
     """A take as far as it matters here."""
 
-    features: dict[str, NDArray[Any]]
+    @property
+    def features(self) -> Mapping[str, NDArray[Any]]: ...
 
     def __len__(self) -> int: ...
 
@@ -77,7 +78,7 @@ class PictureRows:
     A camera that a take lacks is black. Letters: R rows of all takes, B rows asked for.
     """
 
-    def __init__(self, takes: Sequence[Seen], cameras: Sequence[str], shape: tuple[int, int]) -> None:
+    def __init__(self, takes: Sequence[Shown], cameras: Sequence[str], shape: tuple[int, int]) -> None:
         self._features = [take.features for take in takes]
         self._starts = [0, *accumulate(len(take) for take in takes)]
         self._cameras, self._shape = tuple(cameras), shape

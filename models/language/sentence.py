@@ -27,5 +27,5 @@ def letters(instruction: str) -> NDArray[np.float32]:
 
 def sentence(numbers: NDArray[np.floating]) -> str:
     """Invert ``letters``. Numbers that are no bytes, as in a batch of noise, give replacement signs."""
-    data = np.clip(np.nan_to_num(numbers), 0, 255).astype(np.uint8).tobytes()
+    data: bytes = np.clip(np.nan_to_num(numbers), 0, 255).astype(np.uint8).tobytes()
     return data.rstrip(b"\0").decode("utf-8", errors="replace")
