@@ -90,6 +90,9 @@ class Network(Protocol):
     def look(self, picture: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float32]:
         """(rows, columns, F): the picture, resized to whole patches, as the last layer describes it."""
 
+    def first_weights(self) -> NDArray[np.float32]:
+        """(F, 3, patch, patch): of the layer that takes in patches."""
+
 
 class PatchEncoder:
     """See the module; an ``Encoder``."""
@@ -160,6 +163,10 @@ class PatchEncoder:
         if not fits or not np.all(np.isfinite(centres)) or not self.config.weights:
             raise WorkbenchError("the encoder's state does not fit its settings", "Train the model anew")
         self._centres, self._wide = centres, float(wide)
+
+    def first_weights(self) -> NDArray[np.float32]:
+        """Of the network's first layer, to tell it from another one; see ``Network``."""
+        return self._network().first_weights()
 
     def _network(self) -> Network:
         """The network, opened once. WorkbenchError if it is not the one the encoder was fitted with."""

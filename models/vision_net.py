@@ -46,6 +46,11 @@ class LoadedNetwork:
         found: NDArray[np.float32] = tokens[-rows * columns :].reshape(rows, columns, -1).numpy()
         return found
 
+    def first_weights(self) -> NDArray[np.float32]:
+        """As the protocol says: the one layer that works on pixels."""
+        found: NDArray[np.float32] = next(p for p in self.module.parameters() if p.dim() == 4).float().numpy()
+        return found
+
 
 @lru_cache(maxsize=2)
 def open_network(family: Family, source: str) -> LoadedNetwork:

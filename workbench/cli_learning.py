@@ -8,6 +8,7 @@ from typing import Any
 
 from hardware.sim.tasks import TASKS
 from models import registry
+from models.official.preset import PUBLISHED
 from models.recipes import PRESETS
 from models.registry import ModelRecord
 from models.stages import STAGES, RunSpec
@@ -33,7 +34,9 @@ from workbench.services.settings import Settings, load_settings
 
 
 def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", "--recipe", dest="preset", default="station", choices=sorted(PRESETS))
+    parser.add_argument(
+        "--preset", "--recipe", dest="preset", default="station", choices=[*sorted(PRESETS), *PUBLISHED]
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of the recipe"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models import registry
+from models.encoders import ENCODERS
 from models.registry import ModelRecord
 from models.stages import STAGES
 from storage.layout import Home
@@ -17,6 +18,7 @@ from workbench.services import model_shelf
 from workbench.services.model_compare import MetricLine, ModelComparison, compare
 from workbench.services.model_export import ModelExport, default_folder
 from workbench.services.model_figures import Figure
+from workbench.services.model_import import import_checkpoint
 from workbench.services.track_record import track_record
 
 
@@ -31,6 +33,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         export="write a model into a folder of its own, for other computers and programs",
         delete="move a model to the trash",
         restore="bring a model back from the trash",
+        encoders="what pictures can be looked through, and what is missing",
+        **{"import": "make a model of a checkpoint that OpenCLAP published"},
     )
     actions["list"].add_argument("--stage", choices=STAGES, default="")
     actions["list"].add_argument("--trash", action="store_true", help="those in the trash")
@@ -44,6 +48,15 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     actions["rollback"].add_argument("--stage", choices=STAGES, default="rf")
     actions["export"].add_argument("dest", type=Path, nargs="?", help="a new folder (default: one below exports/)")
     actions["export"].add_argument("--onnx", action="store_true", help="also as ONNX, compared with the original")
+    actions["import"].add_argument("file", type=Path)
+    actions["import"].add_argument("--stage", choices=("act_vae", "vd_vae"), required=True)
+    actions["import"].add_argument(
+        "--encoder", default="", metavar="FOLDER", help="the picture network a vd_vae looks through; hub:ID fetches it"
+    )
+    actions["import"].add_argument("--camera", default="", help="whose pictures a vd_vae reads (default: front)")
+    actions["import"].add_argument(
+        "--statistics", type=Path, metavar="JSON", help="scales of robots that the file does not know"
+    )
     actions["delete"].add_argument("--force", action="store_true", help="also if it is in use or others stand on it")
 
 
@@ -148,6 +161,35 @@ def _restore(home: Home, options: argparse.Namespace, output: Output) -> Mapping
     return {"restored": record.id}
 
 
+def _import(home: Home, options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
+    given = {"encoder": options.encoder, "camera": options.camera, "statistics": options.statistics}
+    with output.progress("importing") as step:
+        found = import_checkpoint(
+            home.path,
+            options.file,
+            options.stage,
+            **given,
+            threads=options.threads,
+            progress=lambda _what, done, total: step(done, total),
+        )
+    output.say(f"{options.file.name} is the {found['stage']} model {found['model']}")
+    if found["codec"] != found["model"]:
+        output.say(f"it stands on the act_vae model {found['codec']} out of the same file")
+    for word in ("uses", "limits"):
+        output.say("\n".join([f"{word}:", *(f"  {line}" for line in found["imported"][word])]))
+    return found
+
+
+def _encoders(home: Home, options: argparse.Namespace, output: Output) -> Mapping[str, Any]:
+    found = []
+    for kind, plugin in ENCODERS.all().items():
+        reason = plugin.missing_reason()
+        status = "missing" if reason else "possible"
+        found.append({"kind": kind, "title": plugin.title, "status": status, "reason": reason})
+    output.table("", ("kind", "", "status", ""), [tuple(line.values()) for line in found])
+    return {"encoders": found}
+
+
 def _remark(record: ModelRecord) -> str:
     return ", ".join(word for word, so in (("in use", record.promoted), ("forgot", record.refused)) if so)
 
@@ -165,5 +207,7 @@ _ACTIONS = {
     "export": _export,
     "delete": _delete,
     "restore": _restore,
+    "encoders": _encoders,
+    "import": _import,
 }
 MODELS = Verb(_arguments, _run)

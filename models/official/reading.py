@@ -92,9 +92,10 @@ def _torch(path: Path) -> Mapping[Any, Any]:
 
 def _safetensors(path: Path) -> Mapping[Any, Any]:
     try:
-        return load_bytes(path.read_bytes())
+        tensors: dict[str, Tensor] = load_bytes(path.read_bytes())
     except Exception as error:  # the parser of a hostile file may fail in any way; none of them runs what it holds
         raise WorkbenchError(f"{path.name} is neither a torch checkpoint nor safetensors ({error})", _SAFE) from None
+    return tensors
 
 
 def _bare(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

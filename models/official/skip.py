@@ -107,7 +107,7 @@ def attend(query_BQW: Tensor, key_BLW: Tensor, value_BLW: Tensor, heads: int, *,
     """Attention in ``heads`` equal slices of the width, (B, Q, W)."""
 
     def split(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
 
     found = functional.scaled_dot_product_attention(
         split(query_BQW), split(key_BLW), split(value_BLW), is_causal=causal

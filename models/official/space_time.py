@@ -50,8 +50,8 @@ class PatchAttention(nn.Module):
         self.joined = nn.Linear(width, width)
 
     def forward(self, hidden_BLW: Tensor, causal: bool = False) -> Tensor:
-        parts = (part(hidden_BLW) for part in (self.query, self.key, self.value))
-        out: Tensor = self.joined(attend(*parts, self.heads, causal=causal))
+        query, key, value = (part(hidden_BLW) for part in (self.query, self.key, self.value))
+        out: Tensor = self.joined(attend(query, key, value, self.heads, causal=causal))
         return out
 
 
@@ -148,7 +148,8 @@ class SpaceTimeVae(VdVae):
         codes = torch.cat([seen.irrelevant_code_BMD, arms], dim=1)
         whole = torch.cat([self.code_in(codes), self.patch_in(features_BCKF[:, 0])], dim=1)
         future = self.foreseen(self.foreseer(whole[:, None])[:, 0, codes.shape[1] :])
-        return ((future - features_BCKF[:, 0]) / self.change_F)[:, None]
+        change: Tensor = (future - features_BCKF[:, 0]) / self.change_F
+        return change[:, None]
 
     def item(self, codes_BND: Tensor) -> Tensor:
         """The vector that contrast and retrieval compare: the codes as they are, flat (B, N*D)."""
@@ -157,7 +158,7 @@ class SpaceTimeVae(VdVae):
     def _portions(self, now: Tensor, then: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """All rows at once where a gradient is wanted, else a few at a time."""
         rows = max(1, len(now)) if torch.is_grad_enabled() else _AT_ONCE
-        return now.split(rows), then.split(rows)
+        return torch.split(now, rows), torch.split(then, rows)
 
     def _latents(self, now_BCKF: Tensor, then_BCKF: Tensor) -> tuple[Tensor, Tensor]:
         """Irrelevant (B, M, D) and action latents (B, R, D) that the queries of the second picture find."""
@@ -165,7 +166,7 @@ class SpaceTimeVae(VdVae):
         queries = torch.cat([self.ask_irrelevant, self.ask_action])
         asked = queries.expand(len(pair), 2, -1, -1)
         found = self.reader(torch.cat([asked, pair], dim=2))[:, 1, : len(queries)]
-        irrelevant, action = found.split([len(self.ask_irrelevant), len(self.ask_action)], dim=1)
+        irrelevant, action = torch.split(found, [len(self.ask_irrelevant), len(self.ask_action)], dim=1)
         return self.leave_irrelevant(irrelevant), self.leave_action(action)
 
 

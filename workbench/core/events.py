@@ -85,6 +85,15 @@ class ModelExportProgressed:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelImportProgressed:
+    """A published checkpoint is being converted: what is done now, step ``done`` of ``total``."""
+
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class LibraryChanged:
     episode_ids: tuple[str, ...]
 
