@@ -121,6 +121,6 @@ def _verify(work: _Work, tensors: Mapping[str, Tensor], meta: Mapping[str, Any])
     if not same or told != meta:
         raise WorkbenchError("what was written is not what was read", "Check the disk and export again")
     if work.record.stage in ("ntp", "rf"):
-        policy_model_from(again, told)
+        policy_model_from(again, told, near=work.source.parent.parent)
     elif work.record.stage == "act_vae":
         act_vae_from(again, told)

@@ -23,6 +23,7 @@ from models.flow_head import RfNet, fixed_noise
 from models.normalize import ActionScaler
 from models.policy_model import PolicyModel, load_policy_model
 from models.registry import ModelRecord
+from models.token_head import NtpNet
 from storage.layout import Home
 from workbench.core.errors import WorkbenchError
 
@@ -112,8 +113,16 @@ class _DecoderGraph(nn.Module):
         return chunk, self.physical(chunk)
 
 
-def _rf(home: Home, record: ModelRecord, folder: Path) -> tuple[Graph, ...]:
+def _small(folder: Path) -> PolicyModel:
+    """A policy on colour clusters. WorkbenchError for one on a language model: its base has exporters of its own."""
     model = load_policy_model(folder)
+    if not isinstance(model.ntp, NtpNet):
+        raise WorkbenchError("a policy on a language model has no ONNX form here", "Export it without ONNX")
+    return model
+
+
+def _rf(home: Home, record: ModelRecord, folder: Path) -> tuple[Graph, ...]:
+    model = _small(folder)
     if (rf := model.rf) is None:
         raise WorkbenchError("the model has no flow head", "Choose a CLAP-RF model")
     inputs, source = export_inputs.observations(home, record, model)
@@ -130,7 +139,7 @@ def _rf(home: Home, record: ModelRecord, folder: Path) -> tuple[Graph, ...]:
 
 
 def _ntp(home: Home, record: ModelRecord, folder: Path) -> tuple[Graph, ...]:
-    model = load_policy_model(folder)
+    model = _small(folder)
     inputs, source = export_inputs.observations(home, record, model)
 
     def answer(row: list[Tensor]) -> Arrays:

@@ -22,6 +22,7 @@ from models import familiarity
 from models.data import Take, Windows, load_takes
 from models.policy_model import PolicyModel, load_policy_model
 from models.registry import model_folder, read_record
+from models.token_head import NtpNet
 from storage.episode import Episode
 from storage.layout import Home
 from storage.windows import fresh_items
@@ -42,6 +43,10 @@ def check(home: Home, model_id: str, most: int = _MOST_TAKES) -> dict[str, Any]:
     shifted by a twentieth of its width), ``dark`` (half as bright). ``as_they_are``: the same pictures, unchanged.
     """
     model, record = load_policy_model(model_folder(home, model_id)), read_record(home, model_id)
+    if not isinstance(model.ntp, NtpNet):
+        raise WorkbenchError(
+            f"the model {model_id} looks at whole pictures", "Choose one that looks at colour clusters"
+        )
     known = _some(_demonstrations(home, [episode_id for episode_id, _ in record.data]), most)
     windows = _windows(home, model, known)
     rows = windows.train.all("robot")

@@ -60,7 +60,14 @@ def measure_take(home: Home, pair: Pair, episode_id: str) -> dict[str, Any]:
     takes = load_takes(home, [episode_id], model.encoder, model.cameras, model.recipe.step_s)
     if not takes:
         return {"task": "", "windows": 0, "why": "; ".join(takes.skipped) or "it holds no arm"}
-    windows = Windows(takes, model.recipe.horizon, scalers=model.codec.scalers, cameras=model.cameras, held_out=0.0)
+    windows = Windows(
+        takes,
+        model.recipe.horizon,
+        scalers=model.codec.scalers,
+        cameras=model.cameras,
+        held_out=0.0,
+        embed=model.ntp.embed,
+    )
     batch = windows.train.all("robot", _MOST)
     if not len(batch):
         return {"task": takes[0].task, "windows": 0, "why": "it holds no robot window"}

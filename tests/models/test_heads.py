@@ -164,3 +164,49 @@ def test_another_instruction_moves_the_hand_elsewhere(trained: RfNet) -> None:
         4,
     )
     assert error_m(unsaid, rows) > 2.5 * error_m(said, rows)
+
+
+def small_net() -> tuple[NtpNet, Seen]:
+    torch.manual_seed(0)
+    size = BackboneSize(CAMERAS, CLUSTERS, NUMBERS, STATE, TEXT_SIZE, 3, STEPS, ACTION, width=24, depth=1, selectors=4)
+    net = NtpNet(Backbone(size), tokens=6, codes=10).eval()
+    return net, Seen(torch.randn(9, 24), torch.randn(9, STATE), torch.randn(9, 3), torch.randn(9, STEPS, ACTION))
+
+
+@torch.no_grad()
+def test_keeping_what_was_said_gives_the_tokens_of_reading_it_all_again() -> None:
+    """Bit for bit against decoding without anything kept: at every position the whole teacher-forced pass anew."""
+    net, seen = small_net()
+    tokens = torch.zeros(9, 6, dtype=torch.long)
+    for place in range(6):
+        tokens[:, place] = net.logits(seen, tokens)[:, place].argmax(dim=-1)
+    assert torch.equal(net.say(seen), tokens)
+    assert torch.equal(net.head.greedy(seen.feature_BD), tokens)
+
+
+@torch.no_grad()
+def test_a_temperature_draws_tokens_by_their_shares() -> None:
+    net, seen = small_net()
+    one = Seen(*(getattr(seen, name)[:1].expand(4000, *getattr(seen, name).shape[1:]) for name in Seen.__slots__))
+    drawn = net.say(one, 0.7, torch.Generator().manual_seed(0))
+    assert torch.equal(drawn, net.say(one, 0.7, torch.Generator().manual_seed(0)))
+    shares = (net.logits(one, drawn)[0, 0] / 0.7).softmax(dim=-1)
+    counted = torch.bincount(drawn[:, 0], minlength=10) / 4000
+    assert float((counted - shares).abs().max()) < 0.03
+    given = (drawn[:, 0] == 3) if bool((drawn[:, 0] == 3).any()) else (drawn[:, 0] == drawn[0, 0])
+    expected = (net.logits(one, drawn)[given][0, 1] / 0.7).softmax(dim=-1)
+    counted = torch.bincount(drawn[given][:, 1], minlength=10) / int(given.sum())
+    assert float((counted - expected).abs().max()) < 5 / int(given.sum()) ** 0.5
+    cold = net.say(seen, 1e-4, torch.Generator().manual_seed(0))
+    assert torch.equal(cold, net.say(seen))
+
+
+@torch.no_grad()
+def test_numbers_that_are_not_finite_end_a_chunk_of_tokens() -> None:
+    net, seen = small_net()
+    whole = net.say(seen)
+    net.head.bias[3, 1] = torch.nan
+    for temperature in (0.0, 1.0):
+        broken = net.say(seen, temperature)
+        assert bool((broken[:, 3:] == -1).all())
+    assert torch.equal(net.say(seen)[:, :3], whole[:, :3])

@@ -11,7 +11,7 @@ import torch
 
 from models import checkpoint
 from models.ntp import NtpStage
-from models.policy import Policy, pose_of
+from models.policy import NoActionError, Policy, pose_of
 from models.policy_model import load_policy_model
 from models.recipes import ActVaeRecipe, NtpRecipe, RfRecipe
 from models.registry import model_folder, read_record
@@ -111,6 +111,8 @@ def test_wrong_inputs_are_refused_in_words(small_set: Set, trained: Trained) -> 
         policy.model.ntp.backbone.look.bias.fill_(torch.nan)
     with pytest.raises(WorkbenchError, match="not finite"):
         policy.act(pictures, state, axes, instruction, 0)
+    with pytest.raises(NoActionError, match="broke off after 0 of 3 action tokens"):
+        policy.act(pictures, state, axes, instruction, 0, head="ntp")
 
 
 def test_the_model_folder_is_self_contained(small_set: Set, trained: Trained, tmp_path: Path) -> None:

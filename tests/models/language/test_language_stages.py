@@ -12,9 +12,13 @@ import pytest
 import torch
 
 from models import checkpoint
+from models.export import export_model
+from models.export_onnx import write_graphs
+from models.forgetting import Pair, measure_take
 from models.language.net import LanguageNet
 from models.ntp import NtpStage
 from models.policy import NoActionError, Policy
+from models.policy_model import load_policy_model
 from models.policy_worker import Worker
 from models.recipes import NtpRecipe, RfRecipe, VdVaeRecipe
 from models.registry import model_folder, read_record
@@ -128,6 +132,23 @@ def test_a_policy_that_says_a_word_gives_no_chunk_but_still_starts(
     worker.close()
     for ring in rings.values():
         ring.close()
+
+
+def test_exports_hold_the_adapter_but_no_graph(small_set: Set, chain: Chain, tmp_path: Path) -> None:
+    home = small_set.home
+    told = export_model(home, chain.rf, tmp_path / "out", "a card")
+    assert told["verified"]
+    assert load_policy_model(tmp_path / "out").instructions, "the base is still where it was"
+    with pytest.raises(WorkbenchError, match="language model has no ONNX form"):
+        write_graphs(home, read_record(home, chain.rf), model_folder(home, chain.rf), tmp_path)
+
+
+def test_a_take_is_measured_before_and_after(small_set: Set, chain: Chain) -> None:
+    model = load_policy_model(model_folder(small_set.home, chain.rf))
+    found = measure_take(small_set.home, Pair(model, model), small_set.robot[0])
+    assert found["windows"] > 0
+    assert found["before"] == found["after"]
+    assert set(found["before"]) >= {"token_ce", "rf_mm"}
 
 
 def test_another_base_is_refused(small_set: Set, chain: Chain, tmp_path: Path) -> None:
