@@ -71,9 +71,9 @@ def draw_following(
     """
     weight = weight_H[:, None]
     chunk = noise_BHA
-    for step in range(euler_steps):
+    for step, field in enumerate(head.fields(seen, euler_steps)):
         time = step / euler_steps
-        velocity = head(chunk, torch.full((len(chunk),), time), seen)
+        velocity = field(chunk)
         error = plan_BHA - (chunk + (1.0 - time) * velocity)
         chunk = chunk + (velocity + guidance_weight(time, float(euler_steps)) * weight * error) / euler_steps
     return torch.where(weight >= 1.0, plan_BHA, chunk)

@@ -210,3 +210,11 @@ def test_numbers_that_are_not_finite_end_a_chunk_of_tokens() -> None:
         broken = net.say(seen, temperature)
         assert bool((broken[:, 3:] == -1).all())
     assert torch.equal(net.say(seen)[:, :3], whole[:, :3])
+
+
+@torch.no_grad()
+def test_what_is_computed_once_for_all_steps_is_what_every_step_would_compute() -> None:
+    head, seen = flow_head()
+    noisy = torch.randn(3, STEPS, ACTION)
+    for step, field in enumerate(head.fields(seen, 5)):
+        assert torch.allclose(field(noisy), head(noisy, torch.full((3,), step / 5), seen), atol=1e-6)
