@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,9 @@ class Narrow(nn.Module):
         super().__init__()
         self.goal = goal
 
-    def forward(self, noisy: Tensor, time_B: Tensor, seen: Seen) -> Tensor:
-        return (self.goal - noisy) / (1.0 - time_B[:, None, None]).clamp_min(1e-3)
+    def fields(self, seen: Seen, euler_steps: int) -> list[Callable[[Tensor], Tensor]]:
+        rests = [max(1.0 - step / euler_steps, 1e-3) for step in range(euler_steps)]
+        return [lambda noisy, rest=rest: (self.goal - noisy) / rest for rest in rests]
 
 
 @given(horizon=st.integers(1, 20), overlap=st.integers(0, 20), frozen=st.integers(0, 20))
