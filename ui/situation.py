@@ -28,8 +28,8 @@ class Situation:
             drives is chosen. exporting: a model is being written. undoable: one was thrown away and can come back.
         report: an alignment's report is on show; clips: and its clips can be looked through.
         reading: the panel below the pages that is open: ``notices``, ``about`` or "".
-        panel: what stands in place of the open take: ``import``, ``export``, ``compare`` or "".
-        exchange: what that import or export does: ``idle``, ``looking``, ``planned``, ``working`` or ``done``.
+        panel: what stands in place of the open take: ``import``, ``export``, ``faces``, ``compare`` or "".
+        exchange: what that panel does: ``idle``, ``looking``, ``planned``, ``working`` or ``done``.
     """
 
     page: str = "record"

@@ -8,7 +8,7 @@ from typing import Any
 
 from storage.layout import Home
 from storage.records import EpisodeRecord
-from workbench import cli_archive, cli_sets, cli_upkeep
+from workbench import cli_archive, cli_faces, cli_sets, cli_upkeep
 from workbench.cli_output import Output
 from workbench.cli_selection import OUTCOMES, add_filters, add_takes, chosen, filter_of, found
 from workbench.cli_verbs import Verb, add_actions, positive
@@ -34,6 +34,7 @@ _WORDS = {
     "stats": "counts by kind, task, outcome and quality",
     "assess": cli_upkeep.HELP,
     "archive": cli_archive.HELP,
+    "blur": cli_faces.HELP,
     **cli_sets.WORDS,
 }
 
@@ -60,6 +61,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     actions["verify"].add_argument("ids", nargs="*", metavar="id", help="default: all")
     cli_upkeep.add_assess_arguments(actions["assess"])
     cli_archive.add_archive_arguments(actions["archive"])
+    cli_faces.add_blur_arguments(actions["blur"])
     cli_sets.add_arguments(actions)
 
 
@@ -235,6 +237,7 @@ _ACTIONS = {
     "stats": _stats,
     "assess": cli_upkeep.assess,
     "archive": cli_archive.archive,
+    "blur": cli_faces.blur,
     **cli_sets.ACTIONS,
 }
 

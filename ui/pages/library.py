@@ -101,7 +101,7 @@ class LibraryPage(Page):
         column.addLayout(
             row(*(CommandButton(self.desk.actions, f"library.{name}") for name in ("trash", "undo", "redo")))
         )
-        column.addWidget(self._buttons("library.import", "library.export", "library.compare"))
+        column.addWidget(self._buttons("library.import", "library.export", "library.compare", "library.blur"))
         column.addWidget(self.ask_line)
         foot = row(self.count)
         foot.addStretch(1)

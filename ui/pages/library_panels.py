@@ -1,4 +1,4 @@
-"""What stands in place of the open take: import, export, two takes compared."""
+"""What stands in place of the open take: import, export, blurring of faces, two takes compared."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ui.widgets.button import CommandButton
 from ui.widgets.compare_view import Compared, CompareView
 from ui.widgets.exchange_panel import ExchangePanel
 from ui.widgets.export_panel import CHOSEN, ExportPanel
+from ui.widgets.faces_panel import FacesPanel
 from ui.widgets.import_panel import ImportPanel
 from workbench.services.exchange import export_formats, import_formats
 from workbench.services.library import Library
@@ -23,7 +24,7 @@ from workbench.services.library import Library
 if TYPE_CHECKING:
     from ui.pages.library import LibraryPage
 
-TAKE, IMPORT, EXPORT, COMPARE = "", "import", "export", "compare"
+TAKE, IMPORT, EXPORT, FACES, COMPARE = "", "import", "export", "faces", "compare"
 
 
 class LibraryPanels(QStackedWidget):
@@ -35,9 +36,12 @@ class LibraryPanels(QStackedWidget):
         desk = page.desk
         self.importing = ImportPanel(desk.bridge, desk.theme, desk.actions, lambda: desk.library, page.notice.error)
         self.exporting = ExportPanel(desk.bridge, desk.actions, lambda: desk.library, self._takes, page.notice.error)
+        self.blurring = FacesPanel(
+            desk.bridge, desk.theme, desk.actions, lambda: desk.library, lambda: self._takes(CHOSEN), page.notice.error
+        )
         self.comparing = CompareView(desk.bridge, desk.theme, page.notice.error)
-        self.panels: dict[str, ExchangePanel] = {IMPORT: self.importing, EXPORT: self.exporting}
-        self._places = {TAKE: take_side, IMPORT: _framed(self.importing), EXPORT: _framed(self.exporting)}
+        self.panels: dict[str, ExchangePanel] = {IMPORT: self.importing, EXPORT: self.exporting, FACES: self.blurring}
+        self._places = {TAKE: take_side, **{name: _framed(panel) for name, panel in self.panels.items()}}
         self._places[COMPARE] = self._compare_card()
         for widget in self._places.values():
             self.addWidget(widget)
@@ -48,7 +52,7 @@ class LibraryPanels(QStackedWidget):
 
     @property
     def shown(self) -> str:
-        """``import``, ``export``, ``compare``, or "" for the take."""
+        """``import``, ``export``, ``faces``, ``compare``, or "" for the take."""
         return next(name for name, widget in self._places.items() if widget is self.currentWidget())
 
     def situation(self, base: Situation) -> Situation:
@@ -80,9 +84,10 @@ class LibraryPanels(QStackedWidget):
         panel = self.panels.get(name)
         if name == EXPORT:
             self.exporting.show_counts(self._page.table.chosen_count(), self._page.model.rowCount())
-        if panel is not None:
+        if name in (IMPORT, EXPORT):
             self._find_formats()
-            panel.path.setFocus(Qt.FocusReason.OtherFocusReason)
+        if panel is not None:
+            panel.first.setFocus(Qt.FocusReason.OtherFocusReason)
         elif name == TAKE:
             self._page.table.setFocus(Qt.FocusReason.OtherFocusReason)
 
@@ -100,6 +105,7 @@ class LibraryPanels(QStackedWidget):
         bind = self._page.desk.actions.bind
         bind("library.import", lambda: self.show_panel(IMPORT))
         bind("library.export", lambda: self.show_panel(EXPORT))
+        bind("library.blur", self._blur)
         bind("library.compare", self._compare)
         bind("library.close_panel", lambda: self.show_panel(TAKE))
         bind("library.look", self._look)
@@ -108,17 +114,20 @@ class LibraryPanels(QStackedWidget):
         bind("library.show_result", self._show_result)
         self.comparing.player.finished = self._page.played
 
+    def _blur(self) -> None:
+        """Looking costs nothing but time: do it at once."""
+        self.show_panel(FACES)
+        self._look()
+
     def _look(self) -> None:
-        if self.shown == IMPORT:
-            self.importing.look()
-        elif self.shown == EXPORT:
-            self.exporting.look()
+        panel = self.panels.get(self.shown)
+        if panel is not None:
+            panel.look()
 
     def _go(self) -> None:
-        if self.shown == IMPORT:
-            self.importing.go()
-        elif self.shown == EXPORT:
-            self.exporting.go()
+        panel = self.panels.get(self.shown)
+        if panel is not None:
+            panel.go()
 
     def _stop(self) -> None:
         panel = self.panels.get(self.shown)
@@ -127,13 +136,18 @@ class LibraryPanels(QStackedWidget):
 
     def _show_result(self) -> None:
         """The new takes in the list, or the new folder in the desktop's own window."""
-        came, written = self.importing.report, self.exporting.report
+        came, written, blurred = self.importing.report, self.exporting.report, self.blurring.report
         if self.shown == IMPORT and came is not None and came.ids:
-            self._page.filters.clear()
-            self._page.table.open_take(came.ids[-1])
-            self.show_panel(TAKE)
+            self._show_new(came.ids[-1])
+        elif self.shown == FACES and blurred is not None and blurred.copies:
+            self._show_new(next(reversed(blurred.copies.values())))
         elif self.shown == EXPORT and written is not None:
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(written.path)))
+
+    def _show_new(self, episode_id: str) -> None:
+        self._page.filters.clear()
+        self._page.table.open_take(episode_id)
+        self.show_panel(TAKE)
 
     def _takes(self, which: str) -> list[str]:
         table = self._page.table

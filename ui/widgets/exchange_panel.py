@@ -30,7 +30,7 @@ from workbench.services.exchange import StopSwitch
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
 IDLE, LOOKING, PLANNED, WORKING, DONE = "idle", "looking", "planned", "working", "done"
-_LANE = "exchange"
+LANE = "exchange"
 _TELL_S = 0.1
 
 
@@ -40,6 +40,7 @@ class ExchangePanel(QWidget):
     Attributes:
         state: ``idle``, ``looking``, ``planned`` (it was looked and can be done), ``working`` or ``done``.
         changed: called when ``state`` changes, so that commands can follow.
+        first: what gets the focus when the panel is opened.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class ExchangePanel(QWidget):
         self.title.setProperty("title", True)
         self.path = QLineEdit()
         self.path.setAccessibleName(path_name)
+        self.first: QWidget = self.path
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.bar = QProgressBar()
@@ -93,6 +95,14 @@ class ExchangePanel(QWidget):
     @property
     def busy(self) -> bool:
         return self.state in (LOOKING, WORKING)
+
+    def look(self) -> None:
+        """Find out what would happen."""
+        raise NotImplementedError
+
+    def go(self) -> None:
+        """Do what was looked at."""
+        raise NotImplementedError
 
     def stop(self) -> None:
         """Stop what is going on; it says so itself when it has."""
@@ -135,7 +145,7 @@ class ExchangePanel(QWidget):
             self.enter(IDLE, str(error))
             self._failed(error)
 
-        self._bridge.run_in_background(lambda: work(progress, stop), done, failed, lane=_LANE)
+        self._bridge.run_in_background(lambda: work(progress, stop), done, failed, lane=LANE)
 
     def _show(self, finished: int, total: int) -> None:
         if self.busy:

@@ -71,6 +71,8 @@ def summary(facts: TakeFacts) -> str:
         parts.append(t("learnt from by {models}", models=words.count(len(facts.models), "model")))
     if facts.driven_by:
         parts.append(t("driven by {model}", model=facts.driven_by[:8]))
+    if facts.blurred:
+        parts.append(t("faces blurred"))
     if facts.archived is not None:
         parts.append(t("archived"))
     return " · ".join(parts)
@@ -92,6 +94,10 @@ def _lines(facts: TakeFacts) -> list[tuple[str, str, str]]:
         lines.append((t("Driven by"), "dim", t("the model {model}", model=facts.driven_by)))
     if facts.split_of:
         lines.append((t("Cut from"), "dim", t("the take {take}", take=facts.split_of)))
+    if facts.blurred:
+        pictures = words.count(facts.blurred, "picture")
+        blurred = t("blurred in {pictures}; as it was: the take {take}", pictures=pictures, take=facts.blurred_of)
+        lines.append((t("Faces"), "dim", blurred))
     lines.append((t("Stored"), "dim", _stored(facts)))
     return lines
 

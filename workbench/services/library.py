@@ -28,13 +28,14 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.events import Failed, LibraryChanged
 from workbench.core.types import EpisodeKind, Outcome
 from workbench.services.library_exchange import LibraryExchange
+from workbench.services.library_faces import LibraryFaces
 from workbench.services.lineage_feed import enter_all, enter_new
 from workbench.services.take_view import TakeView
 
 __all__ = ["ORDERS", "Library", "Page", "PurgeReport", "TakeFilter", "TakeView", "Trim"]
 
 
-class Library(LibraryExchange):
+class Library(LibraryExchange, LibraryFaces):
     """Every take of one data folder. Methods may be called from any thread; those that say so take their time.
 
     Close it, or use it as a context. Changes are announced as ``LibraryChanged`` on the bus; what fails on that bus is

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from storage.blurring import blurred_of
 from storage.marks import ARCHIVE, QUALITY, SPLIT_OF, model_of
 from storage.quality_thresholds import Flag
 from storage.records import EpisodeRecord
@@ -33,6 +34,7 @@ class TakeFacts:
         still: stretches (start, end) in seconds at head and tail in which nothing moves.
         sets: collections and snapshots. models: (id, stage) of those that learnt from the take, oldest first.
         driven_by: the model that drove it, "" if none. split_of: the take it was cut from, "" if none.
+        blurred: how many of its pictures have blurred faces; blurred_of: the take as it was, "" if none has.
         archived: its compact form, None while it is as recorded; not_worth: compacting would not have helped.
     """
 
@@ -44,6 +46,8 @@ class TakeFacts:
     models: tuple[tuple[str, str], ...] = ()
     driven_by: str = ""
     split_of: str = ""
+    blurred: int = 0
+    blurred_of: str = ""
     archived: Archived | None = None
     not_worth: bool = False
 
@@ -52,6 +56,7 @@ def take_facts(library: Library, episode_id: str) -> TakeFacts:
     """Ask the catalogue. NotFoundError for a take that it does not know."""
     record = library.find(episode_id)
     split_of = record.extra.get(SPLIT_OF)
+    blurred = blurred_of(record.extra)
     return TakeFacts(
         remarks=remarks_of(record),
         checked=record.quality_version is not None,
@@ -61,6 +66,8 @@ def take_facts(library: Library, episode_id: str) -> TakeFacts:
         models=tuple((model.id, model.stage) for model in library.models_of(record.id)),
         driven_by=model_of(record.extra),
         split_of=split_of if isinstance(split_of, str) else "",
+        blurred=blurred.pictures if blurred is not None else 0,
+        blurred_of=blurred.episode_id if blurred is not None else "",
         archived=_archived(record.extra.get(ARCHIVE)),
         not_worth=NOT_WORTH in record.extra,
     )
