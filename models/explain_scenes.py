@@ -28,6 +28,7 @@ from workbench.core.errors import WorkbenchError
 STILL_PICTURES = 11
 THRESHOLD = 28  # of 255, largest channel
 MARGIN = 1 / 80  # of the picture's width
+SURELY_NEARER = 0.5  # of what ``tips`` calls nearer: cut out a little more than it looks at
 NOISE, NOISE_M = 4.0, 0.002  # of 255 and metres, standard deviation per pixel
 Pixels = NDArray[np.uint8]
 Depth = NDArray[np.uint16]
@@ -41,7 +42,16 @@ def still_part(pictures: list[Pixels]) -> Pixels:
 
 def moving_part(picture: Pixels, still: Pixels) -> NDArray[np.bool_]:
     """(h, w) pixels that differ from the still part, and a margin around them."""
-    return _grown(np.abs(picture.astype(np.int16) - still).max(axis=2) > THRESHOLD)
+    differs = np.abs(picture.astype(np.int16) - still).max(axis=2) > THRESHOLD
+    grown = differs.copy()
+    for _ in range(max(1, round(picture.shape[1] * MARGIN))):
+        step = grown.copy()
+        step[1:] |= grown[:-1]
+        step[:-1] |= grown[1:]
+        step[:, 1:] |= grown[:, :-1]
+        step[:, :-1] |= grown[:, 1:]
+        grown = step
+    return np.asarray(grown, np.bool_)
 
 
 def pasted(picture: Pixels, still: Pixels, onto: Pixels) -> Pixels:
@@ -50,22 +60,12 @@ def pasted(picture: Pixels, still: Pixels, onto: Pixels) -> Pixels:
 
 
 def pasted_depth(depth_hw: Depth, still: Floats, onto: Floats) -> Depth:
-    """The same of a thinned depth picture (mm, 0 = no reading); still scenes in metres. Holes of the picture stay."""
-    metres = depth_hw.astype(np.float32) / 1000.0
-    moving = _grown((depth_hw > 0) & (np.abs(metres - still) > tips.least_nearer(still)))
-    return np.where(moving | (depth_hw == 0), depth_hw, np.round(1000.0 * onto).astype(np.uint16))
+    """The same of a thinned depth picture (mm, 0 = no reading): what is nearer than its still scene (m), on another.
 
-
-def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    grown = mask.copy()
-    for _ in range(max(1, round(mask.shape[1] * MARGIN))):
-        step = grown.copy()
-        step[1:] |= grown[:-1]
-        step[:-1] |= grown[1:]
-        step[:, 1:] |= grown[:, :-1]
-        step[:, :-1] |= grown[:, 1:]
-        grown = step
-    return np.asarray(grown, np.bool_)
+    There is no margin: a rim of the own table round an arm would dig a hole into an object of the other scene.
+    """
+    nearer = depth_hw < 1000.0 * (still - SURELY_NEARER * tips.least_nearer(still))
+    return np.where(nearer | (depth_hw == 0), depth_hw, np.round(1000.0 * onto).astype(np.uint16))
 
 
 @dataclass(frozen=True, slots=True)

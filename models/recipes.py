@@ -148,7 +148,8 @@ class VdVaeRecipe(Recipe):
         irrelevant_tokens, irrelevant_codes, irrelevant_l1: the second book for what the action does not explain.
         reconstruct_weight, commit: forward prediction of features; commitment to both books.
         contrast_weight, logit_scale, logit_bias, scalar_lr_factor: symmetric sigmoid contrast (alpha, log of the
-            start temperature, start bias, learning-rate factor of those two scalars).
+            start temperature, start bias, learning-rate factor of those two scalars). With alpha 1 it pulls latents
+            away from their own actions' codes, because similar actions count as negatives; 0.1 as published does not.
         contrast_on: ``quantised`` (paper) or ``continuous`` latents of the pictures.
         mask_distance: action chunks closer than this (root mean square, normalised) are never negatives.
         decode_weight: error of the actions decoded from the visual codes, robot rows.
@@ -163,7 +164,8 @@ class VdVaeRecipe(Recipe):
             not their size: an arm that reaches into the picture grows where a hand from the other side shrinks.
         tips: use the path of the tip of what reaches into the first camera's picture, where depth tells it (``tips``).
         cluster_dropout: share of robot rows with such a path of which, as of human rows with one always, the clusters
-            are hidden: how an arm and a hand look differs, how their tips move does not.
+            are hidden: how an arm and a hand look differs, how their tips move does not. With 1 robot rows are read
+            without them ever after, too, and a background does not matter.
         tip_noise_m: added to every place of a path in training.
         camera_dropout: share of robot rows whose cameras beyond the first are hidden (always hidden for human rows).
         control: variant trained beside the model and measured the same way: "" or a name in ``VARIANTS``.
@@ -182,7 +184,7 @@ class VdVaeRecipe(Recipe):
     irrelevant_l1: float = 0.5
     reconstruct_weight: float = 1.0
     commit: float = 0.25
-    contrast_weight: float = 1.0
+    contrast_weight: float = 0.1
     logit_scale: float = 2.302585
     logit_bias: float = -4.0
     scalar_lr_factor: float = 10.0
@@ -197,7 +199,7 @@ class VdVaeRecipe(Recipe):
     cluster_shuffle: float = 0.7
     shape_dropout: float = 0.5
     tips: bool = True
-    cluster_dropout: float = 0.5
+    cluster_dropout: float = 1.0
     tip_noise_m: float = 0.01
     camera_dropout: float = 0.5
     control: str = ""
@@ -210,6 +212,8 @@ class VdVaeRecipe(Recipe):
             "supervised_only": {"contrast_weight": 0.0, "reconstruct_weight": 0.0, "human_share": 0.0},
             "contrast_only": {"decode_weight": 0.0, "token_weight": 0.0},
             "no_tips": {"tips": False},
+            "strong_contrast": {"contrast_weight": 1.0},
+            "with_clusters": {"cluster_dropout": 0.5},
         }
     )
 
@@ -310,6 +314,10 @@ class RfRecipe(PolicyRecipe):
             distribution (KL(reference || policy)), velocity field and regression.
         km_relative: multiply each of these weights by the weight of the loss it belongs to.
         km_old_instructions: match on the pictures of this run under random old instructions instead of the own one.
+        km_replayed: match on the rehearsed pictures too, not on the new ones alone.
+        protect_old: when fine-tuning, let the weights that read the instruction (selectors, offset, gates) move only in
+            directions no old instruction has, so that those say exactly what they said (``keeping``). All these weights
+            then learn at the selectors' rate.
         replay_share: share of rows drawn from old episodes.
     """
 
@@ -331,6 +339,8 @@ class RfRecipe(PolicyRecipe):
     km_regression_weight: float = 0.0
     km_relative: bool = False
     km_old_instructions: bool = True
+    km_replayed: bool = False
+    protect_old: bool = False
     replay_share: float = 0.0
 
 

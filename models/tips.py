@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 TIP_NUMBERS = 5
 SEEN, PLACE, APART = 0, slice(1, 4), 4
-VERSION = 2
+VERSION = 3
 _PIXELS = 20_000  # at most about this many of a picture are looked at
 _STILL_PICTURES = 40
 _STILL_SHARE = 0.15  # of a take's pictures in which the still scene must be free
@@ -30,7 +30,7 @@ _NEARER_M, _NEARER_SHARE = 0.012, 0.01
 _LEAST_SHARE = 6e-4  # of the picture: less is noise
 _ENTERS_SHARE = 0.1  # of a take's pictures: if in fewer something crosses the border, arms that are all inside count
 _TIP_SHARE, _TIP_LEAST = 0.06, 12
-_APART_LEAST = 1e-4
+_APART_LEAST = 1e-3  # of the picture: less is a sliver at an edge
 
 Depth = NDArray[np.uint16]
 Floats = NDArray[np.float32]

@@ -90,14 +90,21 @@ def tips_of(recipe: VdVaeRecipe, batch: Batch) -> Tensor | None:
     return batch.tips_BP5 if recipe.tips else None
 
 
+def bare_rows(recipe: VdVaeRecipe, is_human_B: Tensor) -> Tensor:
+    """(B,) rows of which only the tip's path is looked at, where there is one: people's, and a robot's as well for a
+    model that was never shown a robot's clusters beside a path."""
+    return is_human_B | (recipe.cluster_dropout >= 1.0)
+
+
 def look(net: VdVae, recipe: VdVaeRecipe, batch: Batch) -> Glance:
     """Read a batch with the network's own cameras as it is read wherever it is measured or labelled.
 
-    Of people's clips only the first camera is looked at, and only the tip's path where there is one.
+    Of people's clips only the first camera is looked at. For what else is hidden see ``bare_rows``.
     """
     human = batch.is_human_B
     seen = seen_cameras(human, present_cameras(batch))
-    return net.glance(batch.features_BCKF, batch.future_BCKF, seen, ~human, tips_of(recipe, batch), human)
+    tips, bare = tips_of(recipe, batch), bare_rows(recipe, human)
+    return net.glance(batch.features_BCKF, batch.future_BCKF, seen, ~human, tips, bare)
 
 
 @torch.no_grad()
@@ -123,7 +130,8 @@ def glance_all(model: VdVaeModel, windows: Windows) -> tuple[Tensor, Tensor]:
             raise WorkbenchError("these windows come from another picture encoder", "Use the alignment's own encoder")
         present = present_cameras(batch)[:, order]
         human = batch.is_human_B
-        glance = model.net.glance(now, then, seen_cameras(human, present), ~human, tips_of(model.recipe, batch), human)
+        seen, tips, bare = seen_cameras(human, present), tips_of(model.recipe, batch), bare_rows(model.recipe, human)
+        glance = model.net.glance(now, then, seen, ~human, tips, bare)
         path_B = whole_path(batch.tips_BP5) & model.recipe.tips
         found.append((glance.tokens_BN, model.net.confidence(glance), path_B))
     tokens_WN, confidence_W, path_W = (torch.cat(parts) for parts in zip(*found, strict=True))

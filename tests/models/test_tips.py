@@ -97,14 +97,20 @@ def test_what_lies_apart_is_told_from_what_is_held() -> None:
     pictures[:held, 80:88, 60:70] = 950  # at rest
     pictures[held:, 36:44, 75:85] = 890  # at the tip, in front of the bar's end
     found = read_tips(pictures, PINHOLE)
-    assert (found[FREE:held, APART] > 1).all() and (found[held:, APART] == 0).all()
+    assert (found[FREE:held, APART] > 0.5).all() and (found[held:, APART] == 0).all()
+
+
+def test_a_sliver_at_an_edge_is_no_object() -> None:
+    pictures = scene(np.tile([0.5, 0.3, ARM_M], (20, 1)), "top")
+    pictures[FREE : FREE + 8, 80:86, 60:62] = 950
+    assert not read_tips(pictures, PINHOLE)[:, APART].any()
 
 
 def test_an_object_that_is_moved_later_is_no_hand() -> None:
     pictures = scene(np.tile([0.5, 0.3, ARM_M], (12, 1)), "top")
     pictures[: FREE + 6, 80:88, 60:70] = 950  # rests, also before the hand comes, and is gone in the end
     found = read_tips(pictures, PINHOLE)
-    assert not found[:FREE, SEEN].any() and found[FREE:, SEEN].all() and (found[:FREE, APART] > 1).all()
+    assert not found[:FREE, SEEN].any() and found[FREE:, SEEN].all() and (found[:FREE, APART] > 0.5).all()
 
 
 def test_an_arm_whose_root_never_moves_is_still_seen() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,8 +18,8 @@ from models.recipes import ActVaeRecipe, VdVaeRecipe, preset
 from models.registry import read_record
 from models.stages import RunSpec
 from models.train import Result, Trainer
-from models.vd_net import VdVae, clashes, contrast, shuffle_clusters
-from models.vd_vae import VdVaeStage, glance_all, load_vd_vae, present_cameras, seen_cameras
+from models.vd_net import Glance, VdVae, clashes, contrast, shuffle_clusters
+from models.vd_vae import VdVaeStage, bare_rows, glance_all, load_vd_vae, present_cameras, seen_cameras
 from tests.models.conftest import Set
 from workbench.core.errors import WorkbenchError
 
@@ -157,6 +158,12 @@ def test_a_bare_row_is_read_from_its_path_alone_and_from_its_clusters_where_it_h
     assert torch.allclose(a[3], net.glance(now, then, seen).latent_BND[3]), "without a path it is as if there were none"
 
 
+def test_robots_are_read_as_hands_are_where_their_clusters_were_never_shown_beside_a_path() -> None:
+    human = torch.tensor([True, False])
+    assert bare_rows(VdVaeRecipe(), human).tolist() == [True, True]
+    assert bare_rows(VdVaeRecipe(cluster_dropout=0.5), human).tolist() == [True, False]
+
+
 def test_windows_that_show_nobody_are_not_trusted(aligned: Aligned, small_set: Set) -> None:
     model = load_vd_vae(small_set.home, aligned.spec.model_id)
     takes = load_takes(small_set.home, small_set.human[:2], model.encoder, ("front", "wrist"), 0.1)
@@ -217,6 +224,35 @@ def test_equal_and_near_actions_clash() -> None:
     actions[3] = 2.05
     wanted = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]], dtype=torch.bool)
     assert torch.equal(clashes(tokens, actions, 0.1), wanted)
+
+
+def _follow_the_losses(stage: VdVaeStage, contrast_weight: float) -> float:
+    """Share of tokens that are still right after latents that began at the truth, free of any network, have followed
+    the losses of robot rows for a while, as the two scalars of the contrast have."""
+    recipe, net = stage.recipe.with_(contrast_weight=contrast_weight), copy.deepcopy(stage.main.net)
+    batch = stage.windows.train.sample(torch.Generator().manual_seed(0), 64, "robot")
+    codes, tokens = stage.act.net.encode(batch.actions_BHA)
+    latents = codes.clone().requires_grad_(True)
+    groups = [{"params": [latents], "lr": 0.04 * float(net.scale_D.mean())}]
+    scalars = {"params": [net.logit_scale, net.logit_bias], "lr": 0.1}
+    optimiser = torch.optim.Adam([*groups, scalars])
+    nothing = torch.zeros(0)
+    for _ in range(60):
+        code, seen = net.book.quantise(latents)
+        glance = Glance(latents, code, seen, nothing, nothing, nothing)
+        total, _ = stage._tie(net, recipe, batch, glance, batch.has_action_B)
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+    return float((net.book.quantise(latents)[1] == tokens).double().mean())
+
+
+def test_the_contrast_leaves_latents_that_are_right_where_they_are(aligned: Aligned, small_set: Set) -> None:
+    """With the weight 1 it does not: actions that are nearly the own one count as negatives."""
+    spec = RunSpec("vd_vae", preset("tiny", "vd_vae"), small_set.ids, small_set.home.path, aligned.spec.bases)
+    stage = VdVaeStage(spec, small_set.home)
+    usual, none, strong = (_follow_the_losses(stage, weight) for weight in (stage.recipe.contrast_weight, 0.0, 1.0))
+    assert none > 0.8 and usual > 0.7 and strong < 0.7 * usual
 
 
 def test_every_loss_reaches_the_encoder_and_never_the_action_book(aligned: Aligned, small_set: Set) -> None:

@@ -51,8 +51,8 @@ def measured(**changes: Any) -> dict[str, Any]:
         "swap": {
             "n": 40,
             "takes": 4,
-            **{name: {take: [40.0, 60.0] for take in TAKES} for name in ("swap", "sham", "other")},
-            "moved_mm": {"swap": 10.0, "sham": 1.0, "other": 90.0},
+            **{name: {take: [40.0, 60.0] for take in TAKES} for name in ("swap", "sham", "noise", "other")},
+            "moved_mm": {"swap": 10.0, "sham": 1.0, "noise": 4.0, "other": 90.0},
         },
         "human": {
             "windows": 30,

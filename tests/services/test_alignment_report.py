@@ -56,6 +56,8 @@ def test_figures_and_intervals_come_from_sums() -> None:
     assert by_name["codec_switch_off_ms"].value == pytest.approx(50.0)
     assert by_name["decoded_switch_found"].value is None, "no switch, no share"
     assert by_name["token_accuracy"].baseline == pytest.approx(0.1)
+    assert by_name["swap_moved_mm"].value == 10.0 and by_name["swap_noise_mm"].value == 4.0
+    assert by_name["swap_noise"].value == pytest.approx(40 / 60)
     assert by_name["human_r2"].n == 80 and by_name["human_perplexity"].baseline == 40.0
 
 
