@@ -170,6 +170,11 @@ class Backbone(Eyes):
         with torch.no_grad():
             self.regression.weight *= 0.3
 
+    def said_weights(self) -> list[nn.Parameter]:
+        """The weights (outputs, E) that read the instruction: selectors, offset and gates."""
+        gates = [block.gate for block in (*self.blocks, self.last)]
+        return [layer.weight for layer in (self.select, self.asked, *gates)]
+
     def fit(self, features_BCKF: Tensor, state_BS: Tensor, keyframe_BG: Tensor) -> None:
         """Take the input statistics from training rows; rows without state or keyframe must be left out."""
         self.usual.copy_(features_BCKF.mean(dim=0))

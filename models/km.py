@@ -2,8 +2,9 @@
 
 Both heads are matched, because the continuous one is what forgets: KL(reference || policy) of the tokens (CLAP, section
 "Knowledge Matching"), the velocity field at the same noise and time, and the regression. Everything is asked on the
-pictures of the present batch, but under instructions of the *old* tasks: under the new instruction the reference is
-wrong and would pull towards its wrong answer. Logits at position n predict token n, so no position is left out.
+pictures of the present batch, but under instructions of the *old* tasks: under the new instruction, and on a new
+picture under its own (somebody may just have corrected that answer), the reference is wrong and would pull towards its
+wrong answer. Logits at position n predict token n, so no position is left out.
 """
 # ruff: noqa: N815  (axis letters belong to the names)
 
@@ -47,9 +48,16 @@ def freeze(net: RfNet) -> RfNet:
     return reference
 
 
-def old_instructions(known_IE: Tensor, batch: int) -> Tensor:
-    """One random old instruction per row, (B, E)."""
-    return known_IE[torch.randint(len(known_IE), (batch,))]
+def old_instructions(known_IE: Tensor, barred_BI: Tensor) -> tuple[Tensor, Tensor]:
+    """One random old instruction per row that is not barred there, (B, E), and which rows have one, (B,) bool."""
+    free_B = ~barred_BI.all(dim=1)
+    weights_BI = torch.where(free_B[:, None], ~barred_BI, torch.ones_like(barred_BI)).float()
+    return known_IE[torch.multinomial(weights_BI, 1)[:, 0]], free_B
+
+
+def same_instruction(text_BE: Tensor, known_IE: Tensor) -> Tensor:
+    """(B, I) whether a row says exactly this."""
+    return (text_BE[:, None] == known_IE).all(dim=2)
 
 
 def mismatch(reference: RfNet, policy: RfNet, asked: Asked, time_B: Tensor) -> Mismatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,28 +116,35 @@ def ntp_loss(
     return total, {name: float(value.detach()) for name, value in figures.items()}
 
 
-def policy_groups(net: TokenNet, recipe: PolicyRecipe, rest: float = 1.0, select: float = 1.0) -> list[dict[str, Any]]:
+def policy_groups(
+    net: TokenNet, recipe: PolicyRecipe, rest: float = 1.0, select: float = 1.0, *, said: bool = False
+) -> list[dict[str, Any]]:
     """Optimiser groups of backbone and token head: learning-rate factors of the selectors and of all else.
 
     AdamW decays by learning rate times weight decay, so the selectors' weight decay is divided by how much faster they
-    learn: what is compared is the learning rate alone.
+    learn: what is compared is the learning rate alone. With ``said`` it is every weight that reads the instruction that
+    learns at the selectors' rate, without decay, and no bias does: those are common to all instructions.
     """
     if isinstance(net, LanguageNet):
         learned = nn.ModuleList([net.backbone.tuned, net.head])
         slow = rest * making.SLOWER[net.backbone.brain.tuning]
-        return decayed(learned, slow) + decayed(net, rest, but=learned)
+        return decayed(learned, slow) + decayed(net, rest, but=tuple(learned.parameters()))
     fast = select * recipe.selector_lr_factor
+    if said:
+        reading = [p for p in net.backbone.said_weights() if p.requires_grad]
+        group = {"params": reading, "lr_factor": fast, "weight_decay": 0.0}
+        return [group] * bool(reading) + decayed(net, rest, but=reading)
     if fast == rest:
         return decayed(net, rest)
     chosen = decayed(net.backbone.select, fast)
     for group in chosen:
         group.setdefault("weight_decay", recipe.weight_decay * rest / fast)
-    return chosen + decayed(net, rest, but=net.backbone.select)
+    return chosen + decayed(net, rest, but=tuple(net.backbone.select.parameters()))
 
 
-def decayed(module: nn.Module, lr_factor: float = 1.0, but: nn.Module | None = None) -> list[dict[str, Any]]:
+def decayed(module: nn.Module, lr_factor: float = 1.0, but: Sequence[nn.Parameter] = ()) -> list[dict[str, Any]]:
     """Optimiser groups: matrices decay by the recipe's weight decay, biases and norms do not."""
-    left_out = {id(p) for p in but.parameters()} if but is not None else set()
+    left_out = {id(p) for p in but}
     trained = [p for p in module.parameters() if p.requires_grad and id(p) not in left_out]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "lr_factor": lr_factor},

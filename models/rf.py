@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from torch import Generator, Tensor, nn
 
 from models import bundle, familiarity, km
 from models.backbone import Seen
-from models.data import Batch, Rows
+from models.data import Batch, Rows, Windows
 from models.flow_head import RfNet, draw_times, flow_loss
+from models.keeping import OldDirections
+from models.language.net import LanguageNet
 from models.ntp import decayed, ntp_loss, policy_groups
 from models.policy_data import PolicyData, join
 from models.policy_metrics import measure
@@ -57,7 +60,9 @@ class RfStage:
             base.binary_gripper and self.data.binary_gripper(),
         )
         self.reference = km.freeze(base.rf) if base.rf is not None and self._matches() else None
-        self._old_IE = torch.from_numpy(np.stack([base.ntp.embed(name) for name in base.instructions]))
+        old = held_instructions(base.instructions, self.data.windows, spec)
+        self._old_IE = torch.from_numpy(np.stack([base.ntp.embed(name) for name in old])) if old else None
+        self._kept = self._keep()
         train = self.data.windows.train
         self._new: Rows = train.of(spec.episodes)
         self._old: Rows = train.of(spec.replay)
@@ -69,7 +74,8 @@ class RfStage:
         share = self.recipe.tune_lr_factor if self._tuning else 1.0
         groups = decayed(self.net.flow, share)
         if backbone > 0:
-            groups += policy_groups(self.net.ntp, self.recipe, backbone * share, backbone)
+            said = self._kept is not None
+            groups += policy_groups(self.net.ntp, self.recipe, backbone * share, backbone, said=said)
         return groups
 
     def loss(self, generator: Generator, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -80,7 +86,7 @@ class RfStage:
         total = total + self.recipe.flow_weight * flow
         figures["flow"] = float(flow.detach())
         if self.reference is not None:
-            matching, more = self._match(self.reference, new)
+            matching, more = self._match(self.reference, batch if self.recipe.km_replayed else new, len(new))
             return total + matching, figures | more
         return total, figures
 
@@ -92,7 +98,9 @@ class RfStage:
         return float(total + self.recipe.flow_weight * self._flow(seen, batch))
 
     def after_step(self, generator: Generator, step: int) -> None:
-        """Nothing moves without gradient here."""
+        """Take back what the weights that read the instruction moved in old directions, if that is asked for."""
+        if self._kept is not None:
+            self._kept.restore()
 
     def evaluate(self) -> Result:
         return measure(self.model, self.data)
@@ -119,6 +127,13 @@ class RfStage:
         net.ntp.requires_grad_(recipe.backbone_lr_factor > 0)
         return net
 
+    def _keep(self) -> OldDirections | None:
+        backbone = self.net.ntp.backbone
+        wanted = self._tuning and self.recipe.protect_old and self._old_IE is not None
+        if not wanted or self._old_IE is None or isinstance(self.net.ntp, LanguageNet):
+            return None  # a language model reads sentences, not vectors
+        return OldDirections(backbone.said_weights(), self._old_IE)
+
     def _matches(self) -> bool:
         recipe = self.recipe
         return max(recipe.km_token_weight, recipe.km_velocity_weight, recipe.km_regression_weight) > 0
@@ -132,6 +147,16 @@ class RfStage:
             return new, new
         return join(new, self._old.sample(generator, old, "robot")), new
 
+    def _said(self, batch: Batch, new: int) -> tuple[Tensor, Tensor]:
+        """What every row is asked under, (B, E), and which rows there is something to ask about, (B,)."""
+        if not self.recipe.km_old_instructions:
+            return batch.text_BE, torch.ones(len(batch), dtype=torch.bool)
+        if self._old_IE is None:
+            return batch.text_BE, torch.zeros(len(batch), dtype=torch.bool)
+        barred_BI = km.same_instruction(batch.text_BE, self._old_IE)
+        barred_BI[new:] = False
+        return km.old_instructions(self._old_IE, barred_BI)
+
     def _flow(self, seen: Seen, batch: Batch) -> Tensor:
         """Flow loss of robot rows, each with ``time_draws`` times and noises."""
         draws, robot = self.recipe.time_draws, batch.has_action_B
@@ -141,11 +166,16 @@ class RfStage:
         times = draw_times(len(index), self.recipe.beta_a, self.recipe.beta_b)
         return flow_loss(self.net.flow, rows, actions, torch.ones(len(index)), times, torch.randn_like(actions))
 
-    def _match(self, reference: RfNet, new: Batch) -> tuple[Tensor, dict[str, float]]:
-        """Weighted distance to the reference on the new pictures, under old instructions unless told otherwise."""
+    def _match(self, reference: RfNet, batch: Batch, new: int) -> tuple[Tensor, dict[str, float]]:
+        """Weighted distance to the reference on pictures, the first ``new`` of them new, under old instructions unless
+        told otherwise; a new picture is never asked about under its own, which its own action answers.
+        """
         recipe = self.recipe
-        rows = new.where(new.has_action_B)
-        said = km.old_instructions(self._old_IE, len(rows)) if recipe.km_old_instructions else rows.text_BE
+        said, asks_B = self._said(batch, new)
+        keep_B = batch.has_action_B & asks_B
+        if not bool(keep_B.any()):
+            return torch.zeros(()), {}
+        rows, said = batch.where(keep_B), said[keep_B]
         asked = km.Asked(rows.features_BCKF, rows.state_BS, said, rows.has_action_B)
         found = km.mismatch(reference, self.net, asked, draw_times(len(rows), recipe.beta_a, recipe.beta_b))
         of_loss = (recipe.token_weight, recipe.flow_weight, recipe.regression_weight)
@@ -157,3 +187,15 @@ class RfStage:
         )
         parts = {"km_token": found.token_kl, "km_velocity": found.velocity, "km_regression": found.regression}
         return total, {name: float(value.detach()) for name, value in parts.items()}
+
+
+def held_instructions(known: Sequence[str], windows: Windows, spec: RunSpec) -> tuple[str, ...]:
+    """The instructions a model keeps its answers to: all it knows but those that the new takes now answer.
+
+    One that new takes carry stays if a rehearsed take carries it too: then it is an old task that gets more takes. What
+    the model knows from clips of people alone is new to the arm.
+    """
+    new, old = set(spec.episodes), set(spec.replay)
+    shown = {take.instruction for take in windows.takes if take.episode_id in old and not take.is_human}
+    taught = {take.instruction for take in windows.takes if take.episode_id in new and not take.is_human}
+    return tuple(name for name in known if name in shown or name not in taught)

@@ -72,11 +72,19 @@ def test_kl_is_from_the_reference_and_counts_every_position() -> None:
         assert km.token_kl(reference, moved).item() > 0
 
 
-def test_old_instructions_are_old() -> None:
+def test_old_instructions_are_old_and_never_the_rows_own() -> None:
     known = torch.eye(3)
-    drawn = km.old_instructions(known, 50)
-    assert bool((drawn.sum(dim=1) == 1).all())
-    assert bool((drawn.sum(dim=0) > 0).all())
+    own = torch.cat([known[:1].repeat(50, 1), torch.tensor([[0.0, 0.5, 0.5]]).repeat(50, 1)])
+    drawn, has = km.old_instructions(known, km.same_instruction(own, known))
+    assert bool(has.all()) and bool((drawn.sum(dim=1) == 1).all())
+    assert drawn[:50].sum(dim=0)[0] == 0 and bool((drawn[:50].sum(dim=0)[1:] > 0).all())
+    assert bool((drawn[50:].sum(dim=0) > 0).all()), "what is new may be asked under every old instruction"
+
+
+def test_a_row_that_says_all_there_is_is_asked_nothing() -> None:
+    known = torch.eye(3)[:1]
+    _, has = km.old_instructions(known, km.same_instruction(torch.eye(3), known))
+    assert has.tolist() == [False, True, True]
 
 
 def learn(net: RfNet, steps: int, tasks: tuple[int, ...], reference: RfNet | None = None) -> RfNet:
@@ -97,7 +105,7 @@ def learn(net: RfNet, steps: int, tasks: tuple[int, ...], reference: RfNet | Non
         noise = torch.randn_like(rows.actions_BHA)
         loss = loss + flow_loss(net.flow, seen, rows.actions_BHA, ones, draw_times(64, 1.5, 1.0), noise)
         if reference is not None:
-            found = km.mismatch(reference, net, asked(rows, km.old_instructions(old, 64)), draw_times(64, 1.5, 1.0))
+            found = km.mismatch(reference, net, asked(rows, old[torch.randint(2, (64,))]), draw_times(64, 1.5, 1.0))
             loss = loss + found.token_kl + found.velocity + 5.0 * found.regression
         optimiser.zero_grad()
         loss.backward()

@@ -40,10 +40,10 @@ TRANSFER: Mapping[str, tuple[str, Changes]] = MappingProxyType(
     }
 )
 
-_PLAIN: Changes = MappingProxyType(
-    {"km_token_weight": 0.0, "km_velocity_weight": 0.0, "km_regression_weight": 0.0, "replay_share": 0.0}
-)
-# Fine-tuning: changes of what the product does (Knowledge Matching of all heads under old instructions, replay).
+_ONE_RATE: Changes = MappingProxyType({"protect_old": False, "selector_lr_factor": 1.0, "tune_lr_factor": 1.0})
+_NO_PULL: Changes = MappingProxyType({"km_token_weight": 0.0, "km_velocity_weight": 0.0, "km_regression_weight": 0.0})
+_PLAIN: Changes = MappingProxyType({**_NO_PULL, "replay_share": 0.0, **_ONE_RATE})
+# Fine-tuning: changes of what the product does (old instructions protected, Knowledge Matching of all heads, replay).
 JOINT = "joint"
 FORGETTING: Mapping[str, Changes] = MappingProxyType(
     {
@@ -51,9 +51,15 @@ FORGETTING: Mapping[str, Changes] = MappingProxyType(
         "km_tokens_only": MappingProxyType({"km_velocity_weight": 0.0, "km_regression_weight": 0.0}),
         "km_no_replay": MappingProxyType({"replay_share": 0.0}),
         "km_new_instructions": MappingProxyType({"km_old_instructions": False}),
-        "km_relative": MappingProxyType({"km_relative": True}),
-        "fast_selectors": MappingProxyType({"selector_lr_factor": 10.0}),
-        "slow_backbone": MappingProxyType({"selector_lr_factor": 10.0, "tune_lr_factor": 0.3, "km_relative": True}),
+        "km_new_pictures": MappingProxyType({"km_replayed": False}),
+        "km_absolute": MappingProxyType({"km_relative": False}),
+        "little_replay": MappingProxyType({"replay_share": 0.25}),
+        "one_rate": _ONE_RATE,
+        "fast_selectors": MappingProxyType({**_ONE_RATE, "selector_lr_factor": 10.0}),
+        "slow_backbone": MappingProxyType({"protect_old": False}),
+        "instruction_only": MappingProxyType(
+            {**_PLAIN, "protect_old": True, "selector_lr_factor": 3.3, "tune_lr_factor": 0.0}
+        ),
         "plain": _PLAIN,
         "frozen": MappingProxyType({**_PLAIN, "backbone_lr_factor": 0.0}),
         "replay": MappingProxyType({**_PLAIN, "replay_share": KNOWLEDGE_MATCHING["replay_share"]}),
@@ -73,7 +79,7 @@ CORRECTIONS: Mapping[str, tuple[str, Changes]] = MappingProxyType(
     {
         "corrections": ("corrected", _NOTHING),
         "demonstrations": ("plain", _NOTHING),
-        "corrections_replay": ("corrected", FORGETTING["replay"]),
+        "corrections_replay": ("corrected", _NO_PULL),
         "shown": ("shown", _NOTHING),
     }
 )

@@ -15,7 +15,14 @@ from models.stages import RunSpec
 from storage.layout import Home
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.core.files import read_json, write_json
-from workbench.services.finetune import KNOWLEDGE_MATCHING, Candidate, Material, candidates, gather
+from workbench.services.finetune import (
+    KNOWLEDGE_MATCHING,
+    Candidate,
+    Material,
+    candidates,
+    gather,
+    usual_recipe,
+)
 from workbench.services.finetune_time import Estimate, estimate
 from workbench.services.forgetting import Margins
 from workbench.services.jobs import Jobs
@@ -26,15 +33,20 @@ FILE = "finetune.json"
 LADDER: tuple[Mapping[str, Any], ...] = (
     MappingProxyType({}),
     MappingProxyType(
-        {"km_token_weight": 2.0, "km_velocity_weight": 2.0, "km_regression_weight": 2.0, "replay_share": 0.4}
+        {
+            "km_token_weight": 2.0,
+            "km_velocity_weight": 2.0,
+            "km_regression_weight": 2.0,
+            "replay_share": 0.65,
+        }
     ),
     MappingProxyType(
         {
             "km_token_weight": 4.0,
             "km_velocity_weight": 4.0,
             "km_regression_weight": 4.0,
-            "replay_share": 0.5,
-            "tune_lr_factor": 0.5,
+            "replay_share": 0.75,
+            "tune_lr_factor": 0.16,
         }
     ),
 )
@@ -197,7 +209,7 @@ def retry(jobs: Jobs, run_id: str) -> str:
 
 def _recipe(home: Home, material: Material, options: Options) -> dict[str, Any]:
     """Recipe fields: Knowledge Matching, the rung, a length that fits takes and machine, what a person changed."""
-    recipe: dict[str, Any] = {**KNOWLEDGE_MATCHING, **LADDER[options.rung]}
+    recipe: dict[str, Any] = {**usual_recipe(material), **LADDER[options.rung]}
     usual = preset_recipe(options.preset, "rf")
     recipe["steps"] = min(usual.steps, max(FEWEST_STEPS, STEPS_PER_TAKE * len(material.episodes)))
     if options.minutes > 0 and "steps" not in options.changes:

@@ -1,0 +1,38 @@
+"""Leaves what old instructions say to a policy exactly as it was while a new one is learned.
+
+The weights that read the instruction are linear in its vector. Where such a weight W moves only in directions in which
+no old instruction points, W' t = W t for every old vector t: what an old instruction selects, and how it gates the
+layers, does not change at all, whatever the new one learns. (The idea of projecting onto what earlier tasks leave free:
+Zeng et al. 2019, "Continual learning of context-dependent processing", orthogonal weights modification; here the
+instructions' vectors are known, so nothing has to be estimated.) Letters: E numbers of an instruction's vector, I old
+instructions, O outputs of a weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+_LEAST = 1e-4  # share of the largest singular value below which a direction counts as taken already
+
+
+class OldDirections:
+    """Takes out of some weights (O, E) what they moved in the directions of old instructions (I, E). One thread.
+
+    The weights' values at the time this is made are those that count as old.
+    """
+
+    def __init__(self, weights: Sequence[nn.Parameter], old_IE: Tensor) -> None:
+        self._weights = list(weights)
+        self._start = [weight.detach().clone() for weight in self._weights]
+        _, sizes, directions = torch.linalg.svd(old_IE, full_matrices=False)
+        self._taken_RE = directions[sizes > _LEAST * sizes.max()]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """To be called after every optimiser step."""
+        for weight, start in zip(self._weights, self._start, strict=True):
+            moved = weight - start
+            weight.copy_(start + moved - (moved @ self._taken_RE.T) @ self._taken_RE)
