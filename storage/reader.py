@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,10 @@ _LARGEST_MANIFEST = 64 << 20
 
 
 class Episode:
-    """One sealed take. Reads on demand; not thread-safe, open one per thread. Close it, or use it as a context."""
+    """One sealed take. Reads on demand; not thread-safe, open one per thread. Close it, or use it as a context.
+
+    Reading a take that was thrown away or removed meanwhile raises NotFoundError: nothing is damaged.
+    """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
@@ -39,7 +44,8 @@ class Episode:
         folder = base / f"{episode_id}{SEALED_SUFFIX}"
         if not is_episode_id(episode_id) or not folder.is_dir():
             raise NotFoundError.of("take", episode_id, (path.name.partition(".")[0] for path in base.glob("*.zarr")))
-        return cls.at(folder)
+        with _unless_gone(folder):
+            return cls.at(folder)
 
     @classmethod
     def at(cls, folder: Path) -> Episode:
@@ -63,7 +69,8 @@ class Episode:
             except CorruptTakeError:
                 item = read_row(self.folder, self.manifest, columns_of(self.manifest, stream)[0], index)
             return item.reshape(spec.shape)
-        return self.frames(stream).read(index)
+        with _unless_gone(self.folder):
+            return self.frames(stream).read(index)
 
     def frames(self, stream: str) -> PictureReader:
         """The reader of a stream of pictures."""
@@ -82,13 +89,15 @@ class Episode:
         layout = self.manifest.layout[stream]
         if layout.codec is not None:
             raise NotFoundError(f"the stream {stream} holds pictures, not vectors", "Use read()")
-        return read_checked(self.folder, self.manifest, columns_of(self.manifest, stream)[0])
+        with _unless_gone(self.folder):
+            return read_checked(self.folder, self.manifest, columns_of(self.manifest, stream)[0])
 
     def times(self, stream: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(T,) device times and (T,) host times of a stream, ns."""
         self._spec(stream)
         device, host = columns_of(self.manifest, stream)[-2:]
-        return read_checked(self.folder, self.manifest, device), read_checked(self.folder, self.manifest, host)
+        with _unless_gone(self.folder):
+            return read_checked(self.folder, self.manifest, device), read_checked(self.folder, self.manifest, host)
 
     def row_times(self) -> NDArray[np.int64]:
         """(K,) host times of the regular grid, ns."""
@@ -110,7 +119,8 @@ class Episode:
         """The regular grid of all streams; see ``storage.rows``. A damaged one is made anew from the times."""
         if self._rows is None:
             try:
-                self._rows = read_grid(self.folder, self.manifest)
+                with _unless_gone(self.folder):
+                    self._rows = read_grid(self.folder, self.manifest)
             except CorruptTakeError as error:
                 self._rows = grid_of(self.folder, self.manifest, journal_sums(self.folder))
                 _log.warning("take %s: %s", self.manifest.id, error)
@@ -139,6 +149,19 @@ class Episode:
         if stream not in self.manifest.streams:
             raise NotFoundError.of("stream", stream, self.manifest.streams)
         return self.manifest.streams[stream]
+
+
+@contextlib.contextmanager
+def _unless_gone(folder: Path) -> Iterator[None]:
+    """What reads as damage in a folder that is not there any more is none: the take was moved while it was read."""
+    try:
+        yield
+    except CorruptTakeError as error:
+        if folder.is_dir():
+            raise
+        raise NotFoundError(
+            f"the take {folder.name.partition('.')[0]} is not there any more", "Look for it in the trash"
+        ) from error
 
 
 def read_manifest(folder: Path) -> Manifest:

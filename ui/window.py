@@ -33,6 +33,7 @@ from ui.pages.page import Page
 from ui.preferences import Preferences
 from ui.theme import Theme
 from ui.translate import t
+from ui.turn import PageTurner
 from ui.widgets.icons import icon
 from ui.widgets.notice_panel import UnreadButton
 from workbench.core.bus import Bus
@@ -89,6 +90,7 @@ class Window(QMainWindow):
         self.desk = Desk(home, bus, self.bridge, theme, self.actions_, self.go, chosen, NoticeLog(home), cues)
         self.pages: dict[str, Page] = {}
         self._stack = QStackedWidget()
+        self._turner = PageTurner(self._stack, self.bridge.post)
         self.drawer = Drawer(self.desk)
         self._hints: frozenset[str] = frozenset()
         self._lay_out()
@@ -178,7 +180,7 @@ class Window(QMainWindow):
         """Show a page, making it if this is the first time."""
         name = _FORMER.get(name, name)
         page = self._page(name)
-        self._stack.setCurrentWidget(page)
+        self._turner.show(page, page.late)
         page.setFocus(Qt.FocusReason.OtherFocusReason)
         for other, _ in PAGES:
             self.actions_[f"page.{other}"].setChecked(other == name)

@@ -35,6 +35,7 @@ from PyQt6.QtTest import QTest
 from PyQt6.QtWidgets import QApplication
 
 from tests.ui.conftest import small_settings
+from tests.ui.memory import allocated_mb, resident_mb
 from ui.pages.library import LibraryPage
 from ui.pages.record import RecordPage
 from ui.preferences import Preferences
@@ -279,6 +280,8 @@ class Operator:
                 "widgets": len(QApplication.allWidgets()),
                 "threads": threading.active_count(),
                 "files": process.num_fds(),
+                **resident_mb(),
+                **allocated_mb(),
             }
         )
 
@@ -288,7 +291,7 @@ def open_files() -> Counter[str]:
     kinds: Counter[str] = Counter()
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
-            kinds[re.sub(r"[0-9a-f]{12,}|\d+", "#", str(link.readlink()))] += 1
+            kinds[sys.intern(re.sub(r"[0-9a-f]{12,}|\d+", "#", str(link.readlink())))] += 1
     return kinds
 
 
@@ -346,7 +349,8 @@ def leaks(samples: list[dict[str, float]]) -> tuple[dict[str, float], list[str]]
     quarter = max(1, len(later) // 4)
     grown = {
         name: float(np.median([s[name] for s in later[-quarter:]]) - np.median([s[name] for s in later[:quarter]]))
-        for name in ("rss_mb", *_MOST_MORE)
+        for name in samples[0]
+        if name != "minutes"
     }
     minutes = later[-1]["minutes"] - later[0]["minutes"]
     too_much = [f"{grown[name]:.0f} more {name}" for name, most in _MOST_MORE.items() if grown[name] > most]

@@ -64,6 +64,7 @@ class DrivePage(Page):
         self.words.setAccessibleName(t("Words for a note"))
         self._driver = ""
         self._build()
+        self.late = (self.wall,)
         self._bind()
         self.listeners.on(TrialScored, self._scored)
         self.listeners.on(SeriesChanged, self.series.changed)

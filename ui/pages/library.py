@@ -47,13 +47,12 @@ class LibraryPage(Page):
         self.model = self.table.model_
         self.filters = TakeFilters(self.reload)
         self.search, self.kind, self.task = self.filters.search, self.filters.kind, self.filters.task
-        self.viewer = TakeViewer(desk.bridge, desk.theme, self.notice.error)
+        self.viewer = TakeViewer(desk.bridge, desk.theme, self.notice.error, self._gone)
         self.details = TakeDetails(desk.theme)
         self.ask_line = AskLine(desk.actions, "library.agree", "library.leave", self.enable, self._answered)
         self.note = QLineEdit()
-        self.title = label("", "title")
+        self.title, self.count = label("", "title"), label("", "dim")
         self.facts_line = label("", "dim", wrap=True)
-        self.count = label("", "dim")
         self._empty = label(t(_EMPTY), "dim", wrap=True)
         self._choices: Choices | None = None
         self._choosing = self._choose_again = False
@@ -64,6 +63,7 @@ class LibraryPage(Page):
         self._opening.setInterval(_OPEN_AFTER_MS)
         self._opening.timeout.connect(self._open_take)
         self._build()
+        self.late = (self.table, self.panels)
         self.edits = LibraryEdits(self)
         self._bind()
         self.listeners.on(LibraryChanged, self._changed)
@@ -268,7 +268,7 @@ class LibraryPage(Page):
                 self.viewer.show_still(facts.still)
                 self._describe()
 
-        self.desk.bridge.run_in_background(lambda: take_facts(library, episode_id), come, self._no_facts, lane="shelf")
+        self.desk.bridge.run_in_background(lambda: take_facts(library, episode_id), come, self._complain, lane="shelf")
 
     def _show_models(self) -> None:
         """To the model that drove the open take, else to the newest that learnt from it."""
@@ -280,8 +280,8 @@ class LibraryPage(Page):
         else:
             self.notice.warn(t("No model has learnt from this take or driven it"))
 
-    def _no_facts(self, error: WorkbenchError) -> None:
-        """A take that was removed meanwhile has none; the list is about to say so."""
+    def _complain(self, error: WorkbenchError) -> None:
+        """A take that was removed meanwhile is no failure; the list is about to say so."""
         if not isinstance(error, NotFoundError):
             self.notice.error(error)
 
@@ -292,7 +292,12 @@ class LibraryPage(Page):
 
     def _unreadable(self, error: WorkbenchError) -> None:
         self._show_open(None)
-        self.notice.error(error)
+        self._complain(error)
+
+    def _gone(self) -> None:
+        """The open take was thrown away while it was read; if it comes back, it is opened again."""
+        self._open = ("", "")
+        self._show_open(None)
 
     def _show_open(self, view: TakeView | None) -> None:
         self.desk.actions["library.play"].setChecked(False)

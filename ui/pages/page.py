@@ -26,9 +26,14 @@ PANEL_PX = 338
 
 
 class Page(QWidget):
-    """A page has a body, a notice above it, and takes part in deciding which commands make sense."""
+    """A page has a body, a notice above it, and takes part in deciding which commands make sense.
+
+    Attributes:
+        late: parts that take long to paint: a page that appears paints them after all the rest (``ui.turn``).
+    """
 
     name = ""
+    late: tuple[QWidget, ...] = ()
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()

@@ -59,6 +59,7 @@ class RecordPage(Page):
         self.teacher = PedalTeacher(self, self.takes.toggle, lambda: self.takes.end(Outcome.SUCCESS))
         self.pedal = self.teacher.pedal
         self._build()
+        self.late = (self.wall,)
         self._bind()
         self.listeners.on(TakeSealed, self._sealed)
         self.listeners.on(TakeDiscarded, self.takes.discarded)

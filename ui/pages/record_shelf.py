@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -14,6 +15,7 @@ from ui.records import TakeRecord
 from ui.translate import t
 from ui.widgets.first_steps import FirstSteps, Progress
 from ui.widgets.takes import TakeStrip
+from workbench.core.errors import NotFoundError
 from workbench.core.types import EpisodeKind
 from workbench.services.library import Library, TakeFilter
 from workbench.services.task_counts import TaskCount, count_tasks
@@ -100,7 +102,8 @@ class Shelf:
 
 
 def _thumbnail(library: Library, take: str) -> NDArray[np.uint8] | None:
-    """The first camera's picture in the middle of a take."""
-    with library.open(take) as view:
+    """The first camera's picture in the middle of a take; None for one that was removed meanwhile."""
+    with suppress(NotFoundError), library.open(take) as view:
         names = [name for name in view.streams if name.startswith("observation.images.")]
         return view.picture(names[0], view.rows // 2) if names and view.rows else None
+    return None

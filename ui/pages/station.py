@@ -70,6 +70,7 @@ class StationPage(Page):
         self._cameras: tuple[CameraStatus, ...] = ()
         self._looking = self._offered = False
         self._build()
+        self.late = (self.cameras_table, self.devices_table, self.limits_table)
         self._bind()
         self.badge.show_state(words.LOOKING, "", t("Nothing has been looked at yet"))
 

@@ -20,7 +20,7 @@ from ui.widgets.player import Player
 from ui.widgets.plots import Line, Plot, axis_groups
 from ui.widgets.timeline import Timeline
 from ui.widgets.wall import picture_streams, picture_title
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.services.library import TakeView
 from workbench.services.take_compare import CLOSING, START, Pair, lay_over
 
@@ -174,7 +174,10 @@ class CompareView(QWidget):
             return [_picture(shown, place, stream, at_s) for place in range(len(_NAMES))]
 
         self._bridge.run_in_background(
-            read, lambda pictures: self._arrived(shown, stream, row, pictures), self._unreadable, lane="pictures"
+            read,
+            lambda pictures: self._arrived(shown, stream, row, pictures),
+            lambda error: self._unreadable(shown, error),
+            lane="pictures",
         )
 
     def _arrived(self, shown: Compared, stream: str, row: int, pictures: Sequence[NDArray[Any] | None]) -> None:
@@ -186,10 +189,17 @@ class CompareView(QWidget):
         if self._wanted != row or shown is not self._shown or stream != self.cameras.currentData():
             self._want(self._wanted)
 
-    def _unreadable(self, error: WorkbenchError) -> None:
+    def _unreadable(self, shown: Compared, error: WorkbenchError) -> None:
         self._reading = False
-        self.player.pause()
-        self._failed(error)
+        if shown is not self._shown:
+            self._want(self._wanted)
+        elif isinstance(error, NotFoundError):
+            self.show_pair(None)
+            self.remark.setText(t("One of these takes is not here any more. It may lie in the trash."))
+            self.remark.show()
+        else:
+            self.player.pause()
+            self._failed(error)
 
     # signals --------------------------------------------------------------------------------------------------------
 

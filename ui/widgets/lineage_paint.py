@@ -120,7 +120,9 @@ class RowPainter(QStyledItemDelegate):
         used = painter.fontMetrics().horizontalAdvance(title) + 10
         painter.setFont(number_font(0.88))
         painter.setPen(QColor(colours.dim))
-        painter.drawText(upper.adjusted(used, 0, 0, 0), _LEFT, model.id[:12])
+        room = upper.adjusted(used, 0, 0, 0)
+        name = painter.fontMetrics().elidedText(model.id[:12], Qt.TextElideMode.ElideRight, int(room.width()))
+        painter.drawText(room, _LEFT, name)
         self._remarks(painter, model, lower)
         if model.id == self.marked:
             self._letter(painter, box)

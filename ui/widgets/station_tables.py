@@ -61,11 +61,11 @@ def cameras_model(theme: Theme) -> RowsModel[CameraRow]:
         Column(t("Camera"), lambda row: row.status.name, 82),
         Column(t("State"), lambda row: _sign(words.camera_state(row.status.state)), 78,
                lambda row: words.camera_state(row.status.state).colour),
-        Column(t("Rate"), _rate, 112, lambda row: "warn" if is_slow(row) else ""),
-        Column(t("Lost"), lambda row: str(row.status.drops), 56, lambda row: "warn" if row.status.drops else ""),
+        Column(t("Rate"), _rate, 126, lambda row: "warn" if is_slow(row) else ""),
+        Column(t("Lost"), lambda row: str(row.status.drops), 54, lambda row: "warn" if row.status.drops else ""),
         Column(t("Clock"), lambda row: row.status.clock_domain or "–", 70),
         Column(t("USB"), lambda row: (row.status.info.usb if row.status.info else "") or "–", 52),
-        Column(t("Where it stands"), _stands, 0, _stands_colour),
+        Column(t("Place"), _stands, 0, _stands_colour),
     )  # fmt: skip
     return RowsModel(theme, columns, lambda row: row.status.name, camera_sentences)
 

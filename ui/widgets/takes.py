@@ -18,6 +18,8 @@ from ui.translate import t
 from ui.widgets.rows import Column
 
 CARD_PX = 262
+_WIDEST_TIME = "2028-11-28T20:48:00+00:00"
+_MARGINS_PX = 16
 
 
 def take_columns() -> tuple[Column[ShelvedTake], ...]:
@@ -30,13 +32,18 @@ def take_columns() -> tuple[Column[ShelvedTake], ...]:
         return words.quality(take.flags, take.quality_version is not None)
 
     return (
-        Column(t("Recorded"), lambda take: words.when(take.started_at), 134),
-        Column(t("By"), lambda take: words.kind(take.kind), 72),
+        Column(t("Recorded"), lambda take: words.when(take.started_at), _room(words.when(_WIDEST_TIME))),
+        Column(t("By"), lambda take: words.kind(take.kind), 68),
         Column(t("Task"), task_and_tags),
         Column(t("Outcome"), lambda take: _sign(outcome(take)), 92, lambda take: outcome(take).colour),
         Column(t("Length"), _length, 78),
         Column(t("Quality"), lambda take: _sign(quality(take)), 124, lambda take: quality(take).colour),
     )
+
+
+def _room(text: str) -> int:
+    """The width of a column for words like these."""
+    return QFontMetrics(base_font()).horizontalAdvance(text) + _MARGINS_PX
 
 
 def task_and_tags(take: ShelvedTake) -> str:

@@ -19,7 +19,7 @@ from ui.widgets.plots import Line, Plot, axis_groups
 from ui.widgets.timeline import Band, Timeline, bands_of
 from ui.widgets.wall import PictureWall, picture_streams
 from ui.words import stream as stream_words
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.services.library import TakeView
 
 _AUTHORITY = {1: ("busy", mark("the operator steered")), 2: ("good", mark("the policy drove"))}
@@ -40,12 +40,23 @@ class _Signals:
 
 
 class TakeViewer(QWidget):
-    """Reads pictures in the background, newest wish first: a fast scrub skips pictures instead of queueing them."""
+    """Reads pictures in the background, newest wish first: a fast scrub skips pictures instead of queueing them.
 
-    def __init__(self, bridge: Bridge, theme: Theme, failed: Callable[[WorkbenchError], None]) -> None:
+    Args:
+        failed: told what could not be read of the open take.
+        gone: called after the open take was thrown away or removed while it was read; nothing is open any more.
+    """
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        theme: Theme,
+        failed: Callable[[WorkbenchError], None],
+        gone: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__()
         self._bridge = bridge
-        self._failed = failed
+        self._failed, self._gone = failed, gone
         self._view: TakeView | None = None
         self._signals = _Signals({}, {}, {})
         self._reading = False
@@ -87,6 +98,7 @@ class TakeViewer(QWidget):
         self._signals = _Signals({}, {}, {})
         self.shown_row = self._wanted = -1
         self._still = ()
+        self.wall.set_empty("")
         self.wall.set_streams(picture_streams(view.streams, depth=True) if view else [])
         self.player.times_s = view.row_times_s if view else np.zeros(0)
         self.timeline.set_take(self.player.times_s)
@@ -95,7 +107,10 @@ class TakeViewer(QWidget):
         if view is not None:
             self._want(0)
             self._bridge.run_in_background(
-                lambda: _read_signals(view), lambda s: self._show_signals(view, s), self._failed, lane="pictures"
+                lambda: _read_signals(view),
+                lambda signals: self._show_signals(view, signals),
+                lambda error: self._unreadable(view, error),
+                lane="pictures",
             )
 
     def show_still(self, stretches: Sequence[tuple[float, float]]) -> None:
@@ -155,7 +170,10 @@ class TakeViewer(QWidget):
             return {name: view.picture(name, row) for name in names}
 
         self._bridge.run_in_background(
-            read, lambda pictures: self._arrived(view, row, pictures), self._unreadable, lane="pictures"
+            read,
+            lambda pictures: self._arrived(view, row, pictures),
+            lambda error: self._not_arrived(view, error),
+            lane="pictures",
         )
 
     def _arrived(self, view: TakeView, row: int, pictures: dict[str, NDArray[Any] | None]) -> None:
@@ -167,10 +185,23 @@ class TakeViewer(QWidget):
         if self._wanted != row or view is not self._view:
             self._want(self._wanted)
 
-    def _unreadable(self, error: WorkbenchError) -> None:
+    def _not_arrived(self, view: TakeView, error: WorkbenchError) -> None:
         self._reading = False
-        self.pause()
-        self._failed(error)
+        self._unreadable(view, error)
+        if view is not self._view:
+            self._want(self._wanted)
+
+    def _unreadable(self, view: TakeView, error: WorkbenchError) -> None:
+        """What was wrong with a take that is not open any more concerns nobody."""
+        if view is not self._view:
+            return
+        if isinstance(error, NotFoundError):
+            self.show_take(None)
+            self._gone()
+            self.wall.set_empty(t("This take is not here any more.\nIt may lie in the trash."))
+        else:
+            self.pause()
+            self._failed(error)
 
     # signals --------------------------------------------------------------------------------------------------------
 

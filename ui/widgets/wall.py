@@ -49,6 +49,11 @@ class PictureWall(QWidget):
         self._empty = words_
         self.update()
 
+    @property
+    def empty(self) -> str:
+        """What is said while there are no pictures at all."""
+        return self._empty
+
     def paintEvent(self, _event: QPaintEvent | None) -> None:  # noqa: N802
         """Only without pictures: an empty frame with words."""
         if self.tiles or not self._empty:

@@ -24,7 +24,7 @@ from storage.records import (
 )
 from storage.trashing import PurgeReport
 from workbench.core.bus import Bus
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.core.events import Failed, LibraryChanged
 from workbench.core.types import EpisodeKind, Outcome
 from workbench.services.library_exchange import LibraryExchange
@@ -121,7 +121,10 @@ class Library(LibraryExchange, LibraryFaces):
     def open(self, episode_id: str) -> TakeView:
         """Open a take for looking, also one in the trash. NotFoundError or CorruptTakeError in one sentence."""
         record = self.find(episode_id)
-        return TakeView(record, Episode.open(self._home, record.id, trashed=record.trashed))
+        try:
+            return TakeView(record, Episode.open(self._home, record.id, trashed=record.trashed))
+        except NotFoundError:  # on its way to the trash or back: the folder moves before the catalogue says so
+            return TakeView(record, Episode.open(self._home, record.id, trashed=not record.trashed))
 
     def counts(self) -> dict[str, int]:
         """Number of takes by kind; every kind is named."""
