@@ -1,4 +1,4 @@
-"""What comparing recipes needs beside training: alignment judged take by take, an oracle's labels, latency by steps.
+"""What comparing recipes needs beside training: alignment judged take by take, an oracle's labels, the heads' pace.
 
 Runs as a process of its own (``models.controls:main``). Sums per take are handed out instead of averages, because
 windows of one take are alike: whoever draws intervals must draw takes, not windows.
@@ -9,31 +9,25 @@ Letters: B rows, H steps, N tokens, W windows; 7 action numbers.
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from models import labels
 from models.by_take import motion_sums, retrieval_sums
 from models.data import Windows, load_takes
-from models.policy import Policy
+from models.pace import chunk_errors, measure_pace
 from models.registry import RECORD, model_folder, read_record, write_record
 from models.scoring import Clips, read_clips
 from models.vd_vae import VdVaeModel, load_vd_vae
 from storage.layout import Home
 from workbench.core.errors import WorkbenchError
 from workbench.core.link import Link
-from workbench.core.types import POSE_AXES
 
-_WARM_UP = 5
 _IDLE_S = 1.0
-_PICTURE = (480, 640, 3)
-_STATE = (0.4, 0.0, 0.2, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 def main(link: Link, *, home: str) -> None:
@@ -43,7 +37,8 @@ def main(link: Link, *, home: str) -> None:
     handlers = {
         "alignment": lambda **values: measure_alignment(root, **values),
         "oracle": lambda **values: make_oracle(root, **values),
-        "latency": lambda **values: measure_latency(root, **values),
+        "pace": lambda **values: measure_pace(root, **values),
+        "chunk_errors": lambda **values: chunk_errors(root, **values),
     }
     while link.serve_pending(handlers, timeout_s=_IDLE_S):
         pass
@@ -97,24 +92,6 @@ def make_oracle(home: Home, model_id: str, oracle_id: str, clips: Sequence[str])
     metrics = {**record.metrics, "labels": "true motion of the simulated hand"}
     write_record(home, replace(record, id=oracle_id, parent=model_id, metrics=metrics))
     return written
-
-
-def measure_latency(home: Home, model_id: str, head: str, steps: int, calls: int) -> list[float]:
-    """Milliseconds of ``calls`` answers of a policy's head to pictures of 480 x 640 pixels, after a warm-up.
-
-    ``steps`` are the flow head's integration steps; the token head ignores them.
-    """
-    policy = Policy.load(model_folder(home, model_id))
-    rng = np.random.default_rng(0)
-    pictures = {name: rng.integers(0, 256, _PICTURE, dtype=np.uint8) for name in policy.cameras}
-    state, axes = np.array(_STATE, np.float32), (*POSE_AXES, "gripper")
-    instruction = policy.model.instructions[0] if policy.model.instructions else "wait"
-    spent = []
-    for _ in range(_WARM_UP + calls):
-        begun = time.perf_counter()
-        policy.act(pictures, state, axes, instruction, 0, head=head, euler_steps=steps or None)
-        spent.append(1000.0 * (time.perf_counter() - begun))
-    return spent[_WARM_UP:]
 
 
 def _clips(home: Home, model: VdVaeModel, clips: Sequence[str]) -> Clips | None:

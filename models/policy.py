@@ -123,12 +123,9 @@ class Policy:
             raise NotFoundError.of("head of this model", head, self.heads)
         committed = committed if head == "rf" and committed is not None and len(committed.targets) else None
         with torch.inference_mode():
-            features, network_state = self.observe(pictures, pose0)
-            said = self._understand(instruction)
-            seen = self.model.ntp.see(features, network_state, said, torch.ones(1, dtype=torch.bool))
-            self._last = features, seen
+            seen = self.see(pictures, pose0, instruction)
             if committed is None:
-                normalised = self._chunk(seen, head, euler_steps)
+                normalised = self.chunk(seen, head, euler_steps)
             else:
                 normalised = self._continued(seen, pose0, committed, euler_steps)
         actions = self.model.scaler.invert(normalised[0].numpy())
@@ -144,6 +141,15 @@ class Policy:
         follows = committed.chunk if committed is not None else -1
         return ActionChunk(t_observed_ns, self.step_s, targets, self.policy_id, latency_ms, follows=follows)
 
+    @torch.inference_mode()
+    def see(self, pictures: Mapping[str, NDArray[np.uint8]], pose0: NDArray[np.float64], instruction: str) -> Seen:
+        """What the backbone makes of one observation (B = 1)."""
+        features, state = self.observe(pictures, pose0)
+        said = self._understand(instruction)
+        seen = self.model.ntp.see(features, state, said, torch.ones(1, dtype=torch.bool))
+        self._last = features, seen
+        return seen
+
     def observe(self, pictures: Mapping[str, NDArray[np.uint8]], pose0: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
         """Features (1, C, K, F) and state (1, S), equal to a training row of the same instant."""
         missing = [name for name in self.cameras if name not in pictures]
@@ -152,8 +158,13 @@ class Policy:
         features = np.stack([self.model.encoder.encode(pictures[name]) for name in self.cameras])
         return torch.from_numpy(features)[None], torch.from_numpy(normalize.state_vector(pose0))[None]
 
-    def _chunk(self, seen: Seen, head: str, euler_steps: int | None) -> Tensor:
-        """Normalised actions (1, H, A)."""
+    @property
+    def noise(self) -> Tensor:
+        """What the flow head starts every chunk from, (1, H, A)."""
+        return self._noise
+
+    def chunk(self, seen: Seen, head: str, euler_steps: int | None = None) -> Tensor:
+        """Normalised actions (1, H, A) of one head. NoActionError as ``act``."""
         model = self.model
         if head == "ntp" or model.rf is None:
             return model.codec.net.decode(self._said_tokens(seen))

@@ -67,7 +67,7 @@ def _learn_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", default="", help=f"some of {','.join(SECTIONS)}")
     parser.add_argument("--arms", default="", help="some arms of those sections, with commas between (default: all)")
     parser.add_argument("--seeds", type=positive, help="trainings per arm (default: by size)")
-    parser.add_argument("--base", help="corrections: start from this rf model instead of training one")
+    parser.add_argument("--base", help="corrections, latency: take this rf model instead of training one")
     parser.add_argument("--size", default="full", choices=list(PLANS), help="tiny: minutes; full: many hours")
     parser.add_argument("--recorded", action="store_true", help="learn from the takes the data folder has")
 

@@ -183,6 +183,19 @@ def test_latency_is_told_with_the_spread_of_its_median() -> None:
     assert entry["interval"][0] <= 3.0 <= entry["interval"][1] <= 4.0
 
 
+def test_heads_are_set_side_by_side_with_the_floor_of_their_errors() -> None:
+    def spent(act: float, head: float) -> dict[str, list[float]]:
+        return {"act": [act] * 9, "act_cpu": [act / 2] * 9, "head": [head] * 9, "head_cpu": [head / 2] * 9}
+
+    errors = {"rf1": 5.0, "rf4": 4.0, "ntp": 6.0, "codec": 3.0, "windows": 90, "takes": 4, "broken_off": 1}
+    found = numbers.pace_entries({"rf1": spent(10, 1), "rf4": spent(12, 4), "ntp": spent(18, 6)}, errors)
+    assert set(found) == {"rf", "ntp", "ntp_over_rf", "codec"} and set(found["rf"]) == {"1", "4"}
+    assert found["rf"]["4"]["p50"] == 12 and found["rf"]["4"]["head_ms"] == 4 and found["rf"]["4"]["error_mm"] == 4.0
+    assert found["ntp_over_rf"]["4"] == {"p50": 1.5, "cpu_ms": 1.5, "head_ms": 1.5, "head_cpu_ms": 1.5}
+    assert found["ntp_over_rf"]["1"]["head_ms"] == 6.0 and found["ntp"]["broken_off"] == 1
+    assert found["codec"] == {"error_mm": 3.0, "windows": 90, "takes": 4}
+
+
 def test_notes_of_another_comparison_are_not_gone_on_with(tmp_path: Path) -> None:
     notes = Notes(tmp_path, {"size": "tiny"})
     notes.runs["0/act_vae"] = {"run": "x", "model": "y", "seconds": 1.0}

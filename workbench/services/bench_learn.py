@@ -55,7 +55,7 @@ def bench_learn(
     Args:
         seeds: trainings per arm; None = the plan's.
         arms: only these arms of the sections, for a part of the table; () = all.
-        base: corrections start from this model instead of one that is trained for the table.
+        base: corrections start from this model, and latency is that of it, instead of one trained for the table.
 
     Raises WorkbenchError when a step cannot be done; what is finished is kept and the next call goes on from it.
     """
@@ -174,11 +174,12 @@ class Table:
             part.fill(k, base, self._chosen(self._plan.corrections))
 
     def _latency(self) -> None:
-        model = self._policies(0, ["clap"])["clap"]
-        answers = self._plan.calls
-        for steps in FLOW_STEPS:
-            self._time("rf", str(steps), model, steps, answers)
-        self._time("ntp", "", model, 0, answers)
+        model = self._base or self._policies(0, ["clap"])["clap"]
+        values = {"model_id": model, "steps": list(FLOW_STEPS)}
+        spent = self._runner.measure("latency/pace", "pace", calls=self._plan.calls, **values)
+        errors = self._runner.measure("latency/errors", "chunk_errors", **values)
+        for head, entry in numbers.pace_entries(spent, errors).items():
+            self._enter("latency", head, entry)
 
     # parts of sections ----------------------------------------------------------------------------------------------
 
@@ -196,13 +197,6 @@ class Table:
             "seconds": round(self._runner.seconds(runs), 1),
             **{key: old[key] for key in ("seeds", "n", "interval")},
         }
-
-    def _time(self, head: str, name: str, model: str, steps: int, calls: int) -> None:
-        values = {"model_id": model, "head": head, "steps": steps, "calls": calls}
-        spent = self._runner.measure(f"latency/{head}{name}", "latency", **values)
-        entry = numbers.latency_entry(spent, sum(spent) / 1000.0)
-        section = self.result.setdefault("latency", {})
-        self._enter("latency", head, {**section.get(head, {}), name: entry} if name else entry)
 
     def _trials(self, section: str, name: str) -> list[dict[str, bool]]:
         """Outcomes of every seed that was driven, in order."""

@@ -143,6 +143,33 @@ def latency_entry(spent_ms: Sequence[float], seconds: float) -> dict[str, Any]:
     return {"p50": _round(float(p50)), "p99": _round(float(p99)), **about}
 
 
+def pace_entries(spent_ms: Mapping[str, Mapping[str, Sequence[float]]], errors: Mapping[str, Any]) -> dict[str, Any]:
+    """The heads of one policy side by side; see ``models.pace`` for what was measured.
+
+    ``rf`` by Euler steps and ``ntp``: ``latency_entry`` of whole answers, medians of the head alone (``head_ms``) and
+    of processor time (``cpu_ms``, ``head_cpu_ms``), ``error_mm`` of the chunks. ``ntp_over_rf``: how many times as long
+    the token head takes. ``codec``: the floor of its error.
+    """
+    entries = {way: _pace_entry(spent, errors.get(way)) for way, spent in spent_ms.items()}
+    flows = {way.removeprefix("rf"): entry for way, entry in entries.items() if way.startswith("rf")}
+    ntp = entries["ntp"] | {"broken_off": errors.get("broken_off", 0)}
+    names = ("p50", "cpu_ms", "head_ms", "head_cpu_ms")
+    ratios = {count: {name: _round(ntp[name] / entry[name]) for name in names} for count, entry in flows.items()}
+    about = {name: errors[name] for name in ("windows", "takes", "held_out") if name in errors}
+    return {"rf": flows, "ntp": ntp, "ntp_over_rf": ratios, "codec": {"error_mm": errors.get("codec"), **about}}
+
+
+def _pace_entry(spent_ms: Mapping[str, Sequence[float]], error_mm: float | None) -> dict[str, Any]:
+    median = {name: _round(float(np.median(values))) for name, values in spent_ms.items()}
+    return {
+        **latency_entry(spent_ms["act"], sum(spent_ms["act"]) / 1000.0),
+        "cpu_ms": median["act_cpu"],
+        "head_ms": median["head"],
+        "head_cpu_ms": median["head_cpu"],
+        "error_mm": error_mm,
+    }
+
+
 def _task(key: str) -> str:
     return key.split(" ", 1)[0]
 
