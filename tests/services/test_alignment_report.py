@@ -102,6 +102,7 @@ def test_a_report_is_written_read_and_shown(run: tuple[Home, Path]) -> None:
     for words in (
         "own action found first",
         "no_contrast",
+        "The surer half of the windows is off by 12.0 mm, the other by 30.0 mm.",
         "takes shorter than four steps",
         "Nearest robot takes",
         "Map of",

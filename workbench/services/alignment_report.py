@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,8 +200,8 @@ def alignment_sections(home: Path, run_id: str) -> tuple[Section, ...]:
     report = read_report(home, run_id)
     where = "held-out takes" if report.found["held_out"] else "the training takes: too few to hold any out"
     intro = (
-        f"Measured on {report.found['windows']} windows of {report.found['takes']} robot takes ({where}). Brackets: "
-        "95 % bootstrap intervals over takes."
+        f"Measured on {report.found['windows']} windows of {report.found['takes']} robot takes ({where}). The column "
+        "95 % is a bootstrap interval over takes; where a figure has something to compare with, it stands beside it."
     )
     first, *rest = (Section(g.title, g.how, (_table(g),)) for g in report.groups)
     sections = [Section("What was measured", intro), first, *rest, _codes_section(report), _trust_section(report)]
@@ -261,17 +261,26 @@ def _trust_section(report: AlignmentReport) -> Section:
         (f"{row['from']:.1f} to {row['to']:.1f}", _percent(row["confidence"]), _percent(row["right"]), row["n"])
         for row in bins
     )
-    sure = tuple((f"{row['confidence']:.2f}", f"{row['rmse_mm']:.1f} mm", row["n"]) for row in report.found["sureness"])
+    groups = report.found["sureness"]
+    sure = tuple((f"{row['confidence']:.2f}", f"{row['rmse_mm']:.1f} mm", row["n"]) for row in groups)
+    halves = [_pooled_mm(part) for part in (groups[len(groups) // 2 :], groups[: len(groups) // 2]) if part]
+    order = " The surer half of the windows is off by {:.1f} mm, the other by {:.1f} mm."
     return Section(
         "Does the model know when it is right?",
         "Pseudo-labels carry a confidence that weighs them in training. Measured on robot windows, whose tokens are "
-        f"known; expected calibration error {report.found['reliability']['ece']:.2f}.",
+        f"known; expected calibration error {report.found['reliability']['ece']:.2f}."
+        + (order.format(*halves) if len(halves) == 2 else ""),
         (
             Block("probability given to a token, and how often it was right", svg=line_chart(curve)),
             Block("", columns=("probability", "mean", "right", "tokens"), rows=rows),
             Block("windows from unsure to sure", columns=("confidence", "error", "windows"), rows=sure),
         ),
     )
+
+
+def _pooled_mm(groups: Sequence[Mapping[str, float]]) -> float:
+    """Root mean square over groups of windows."""
+    return float(np.sqrt(np.average([row["rmse_mm"] ** 2 for row in groups], weights=[row["n"] for row in groups])))
 
 
 def _control_section(report: AlignmentReport) -> Section:

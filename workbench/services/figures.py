@@ -170,7 +170,8 @@ class _Box:
         for k in range(5):
             value = self._x_min + self._x_span * k / 4
             anchor = "end" if k == 4 else "middle"
-            parts.append(_text(self.x(value), self._height - 6, f"{value:.0f}", anchor))
+            words = f"{value:.0f}" if self._x_span > 8 else f"{value:.2g}"
+            parts.append(_text(self.x(value), self._height - 6, words, anchor))
         if label:
             parts.append(_text(self._width - self.right, 9, label, "end"))
         return "".join(parts)

@@ -24,8 +24,8 @@ HIGHLIGHTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         ),
         "vd_vae": MappingProxyType(
             {
-                "retrieval_top1": "own action found first",
-                "retrieval_top5": "own action among five",
+                "retrieval_top1": "own action found first among all these windows",
+                "retrieval_top5": "own action among the first five",
                 "chance": "chance, first",
                 "chance_top5": "chance, five",
                 "n": "windows",
