@@ -31,6 +31,7 @@ CHEAP = (
     ("episodes", "purge", "--confirm"),
     ("episodes", "verify"),
     ("models", "list"),
+    ("models", "encoders"),
     ("--help",),
 )
 
