@@ -18,7 +18,7 @@ from tests.services.learnable import write_reach
 from tests.services.tuning import NEW, OLD
 from workbench.core.errors import NotFoundError, WorkbenchError
 from workbench.core.files import write_json
-from workbench.services.finetune import candidates, gather, seen_by
+from workbench.services.finetune import KNOWLEDGE_MATCHING, KNOWN_TASKS, candidates, gather, seen_by
 from workbench.services.finetune_check import trouble, warnings
 from workbench.services.finetune_plan import FILE, LADDER, Options, Plan, one_click, prepare, retry
 from workbench.services.finetune_time import MATCHING_COST, run_pace
@@ -60,6 +60,15 @@ def test_what_is_measured_is_never_learned_from(home: Home) -> None:
     assert len(plan.measured[NEW]) < 8 / 2 + 1 and spec.unchecked
     assert plan.new_tasks == (NEW,) and plan.old_tasks == (OLD,)
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+def test_a_new_task_is_learned_where_old_instructions_are_not_and_known_ones_as_measured(home: Home) -> None:
+    stock(home)
+    recipe = prepare(home, gather(home.path), Options(preset="tiny"))[0].recipe.to_json()
+    assert {name: recipe[name] for name in KNOWLEDGE_MATCHING} == dict(KNOWLEDGE_MATCHING) and recipe["protect_old"]
+    again = [write_reach(home, 200 + seed, task=OLD, steps=8).id for seed in range(8)]
+    recipe = prepare(home, gather(home.path, "parent", again), Options(preset="tiny"))[0].recipe.to_json()
+    assert {name: recipe[name] for name in KNOWN_TASKS} == dict(KNOWN_TASKS) and not recipe["protect_old"]
 
 
 def test_few_new_takes_are_all_learned_from(home: Home) -> None:
