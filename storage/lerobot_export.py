@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 
 from storage.exchange import Watch
 from storage.lerobot_rows import RowSet, outcome_of, stats_of, table_of
+from storage.lerobot_writer import CHUNK, LerobotWriter, streams_left_out
 from storage.manifest import Manifest
 from storage.reader import Episode
 
-_CHUNK = 1000
 _DATA = "data/chunk-{chunk:03d}/episode_{episode:06d}.parquet"
 _VIDEO = "videos/chunk-{chunk:03d}/{key}/episode_{episode:06d}.mp4"
 
@@ -27,31 +27,20 @@ class Lerobot21:
 
     def check(self, manifests: Sequence[Manifest]) -> tuple[str, ...]:
         """The streams that would be left out."""
-        return RowSet.begin(manifests).left_out
+        return streams_left_out(manifests)
 
     def begin(self, root: Path, manifests: Sequence[Manifest]) -> _Writer:
         """The takes must have the same rate of rows, and the same cameras and vectors."""
         return _Writer(root, RowSet.begin(manifests))
 
 
-class _Writer:
+class _Writer(LerobotWriter):
     """Builds the data set."""
 
     def __init__(self, root: Path, rows: RowSet) -> None:
-        self.root = root
-        self.rows = rows
-        self.left_out = rows.left_out
+        super().__init__(root, rows)
         self._lines: list[dict[str, Any]] = []
         self._stats: list[dict[str, Any]] = []
-        (root / "meta").mkdir(parents=True)
-
-    @property
-    def episodes(self) -> int:
-        return self.rows.episodes
-
-    @property
-    def frames(self) -> int:
-        return self.rows.frames
 
     def add(self, take: Episode, watch: Watch) -> None:
         """Append one take. CorruptTakeError if it has no row with every stream, or cannot be read."""
@@ -60,9 +49,9 @@ class _Writer:
         columns = self.rows.columns(take, chosen)
         stats = {name: stats_of(values) for name, values in columns.items()}
         for name in self.rows.cameras:
-            path = self.root / _VIDEO.format(chunk=number // _CHUNK, key=name, episode=number)
+            path = self.root / _VIDEO.format(chunk=number // CHUNK, key=name, episode=number)
             stats[name] = self.rows.write_video(path, take, name, chosen[name], watch)
-        path = self.root / _DATA.format(chunk=number // _CHUNK, episode=number)
+        path = self.root / _DATA.format(chunk=number // CHUNK, episode=number)
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table_of(columns), path)
         length = self.rows.done(columns)
@@ -85,8 +74,8 @@ class _Writer:
         info = {
             **self.rows.info("v2.1"),
             "total_videos": len(self.rows.cameras) * self.rows.episodes,
-            "total_chunks": -(-self.rows.episodes // _CHUNK),
-            "chunks_size": _CHUNK,
+            "total_chunks": -(-self.rows.episodes // CHUNK),
+            "chunks_size": CHUNK,
             "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
             "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
         }

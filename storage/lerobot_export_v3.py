@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 
 from storage.exchange import Watch
 from storage.lerobot_rows import RowSet, Stats, outcome_of, stats_of, table_of
+from storage.lerobot_writer import CHUNK, LerobotWriter, streams_left_out
 from storage.manifest import Manifest
 from storage.reader import Episode
 
-_CHUNK = 1000
 _DATA_MB, _VIDEO_MB = 100, 200
 _DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
@@ -37,32 +37,21 @@ class Lerobot30:
 
     def check(self, manifests: Sequence[Manifest]) -> tuple[str, ...]:
         """The streams that would be left out."""
-        return RowSet.begin(manifests).left_out
+        return streams_left_out(manifests)
 
     def begin(self, root: Path, manifests: Sequence[Manifest]) -> _Writer:
         """The takes must have the same rate of rows, and the same cameras and vectors."""
         return _Writer(root, RowSet.begin(manifests))
 
 
-class _Writer:
+class _Writer(LerobotWriter):
     """Builds the data set."""
 
     def __init__(self, root: Path, rows: RowSet) -> None:
-        self.root = root
-        self.rows = rows
-        self.left_out = rows.left_out
+        super().__init__(root, rows)
         self._data = _DataFiles(root)
         self._lines: list[dict[str, Any]] = []
         self._stats: list[Stats] = []
-        (root / "meta").mkdir(parents=True)
-
-    @property
-    def episodes(self) -> int:
-        return self.rows.episodes
-
-    @property
-    def frames(self) -> int:
-        return self.rows.frames
 
     def add(self, take: Episode, watch: Watch) -> None:
         """Append one take. CorruptTakeError if it has no row with every stream, or cannot be read."""
@@ -75,7 +64,7 @@ class _Writer:
         for name in self.rows.cameras:
             path = self._video(name, number)
             stats[name] = self.rows.write_video(path, take, name, chosen[name], watch, quantiles=True)
-            place = {"chunk_index": number // _CHUNK, "file_index": number % _CHUNK}
+            place = {"chunk_index": number // CHUNK, "file_index": number % CHUNK}
             part = {**place, "from_timestamp": 0.0, "to_timestamp": seconds}
             line |= {f"videos/{name}/{key}": value for key, value in part.items()}
         chunk, file = self._data.write(table_of(columns))  # last: what is in a parquet file cannot be taken out
@@ -116,12 +105,12 @@ class _Writer:
         for feature in info["features"].values():
             if feature["dtype"] != "video":
                 feature["fps"] = info["fps"]
-        sizes = {"data_files_size_in_mb": _DATA_MB, "video_files_size_in_mb": _VIDEO_MB, "chunks_size": _CHUNK}
+        sizes = {"data_files_size_in_mb": _DATA_MB, "video_files_size_in_mb": _VIDEO_MB, "chunks_size": CHUNK}
         info |= {**sizes, "data_path": _DATA, "video_path": _VIDEO}
         (self.root / "meta" / "info.json").write_text(json.dumps(info, indent=4) + "\n")
 
     def _video(self, name: str, number: int) -> Path:
-        place = {"chunk_index": number // _CHUNK, "file_index": number % _CHUNK}
+        place = {"chunk_index": number // CHUNK, "file_index": number % CHUNK}
         return self.root / _VIDEO.format(video_key=name, **place)
 
 
@@ -139,13 +128,13 @@ class _DataFiles:
         if self._file is None or self._bytes + table.nbytes > _DATA_MB << 20:
             self.close()
             self._number, self._bytes = self._number + 1, 0
-            chunk, file = divmod(self._number, _CHUNK)
+            chunk, file = divmod(self._number, CHUNK)
             path = self._root / _DATA.format(chunk_index=chunk, file_index=file)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = pq.ParquetWriter(path, table.schema)
         self._file.write_table(table)
         self._bytes += table.nbytes
-        return divmod(self._number, _CHUNK)
+        return divmod(self._number, CHUNK)
 
     def close(self) -> None:
         if self._file is not None:

@@ -10,6 +10,7 @@ import pytest
 from storage.edits import change_manifest
 from storage.episode import Episode, EpisodeWriter, StoreSettings
 from storage.exporting import ExportReport, export_takes
+from storage.importing import ImportReport
 from storage.interop import EXPORTS, detect, import_takes
 from storage.layout import Home
 from tests.storage.takes import info
@@ -53,15 +54,8 @@ def record(home: Home, seed: int, *, late_state_s: float = 0.0, rows_hz: float =
     return writer.seal(Outcome.SUCCESS if seed % 2 else Outcome.FAILURE).id
 
 
-def test_what_is_exported_can_be_imported_again(home: Home, tmp_path: Path) -> None:
-    ids = [record(home, seed) for seed in (1, 2)]
-    seen: list[tuple[int, int]] = []
-    report = export_lerobot(home, ids, tmp_path / "set", lambda done, total: seen.append((done, total)))
-    assert (report.episodes, report.frames, report.skipped) == (2, 40, []) and seen == [(0, 2), (1, 2), (2, 2)]
-    assert report.left_out == ("guard", "observation.depth.front")
-    assert detect(tmp_path / "set") == "lerobot"
-    other = Home.open(tmp_path / "other")
-    imported = import_takes(tmp_path / "set", other)
+def check_came_back(home: Home, ids: list[str], other: Home, imported: ImportReport) -> None:
+    """What was exported and imported again is what it was."""
     assert len(imported) == 2 and imported.skipped == []
     for before_id, after_id in zip(ids, imported, strict=True):
         with Episode.open(home, before_id) as before, Episode.open(other, after_id) as after:
@@ -75,6 +69,17 @@ def test_what_is_exported_can_be_imported_again(home: Home, tmp_path: Path) -> N
                 then = after.read(CAMERA.name, int(after.row_index(CAMERA.name)[row])).astype(int)
                 assert then.shape == (48, 64, 3), "4:2:0 needs even sides"
                 assert np.abs(then[:, :63] - picture(row / 10)).mean() < 4
+
+
+def test_what_is_exported_can_be_imported_again(home: Home, tmp_path: Path) -> None:
+    ids = [record(home, seed) for seed in (1, 2)]
+    seen: list[tuple[int, int]] = []
+    report = export_lerobot(home, ids, tmp_path / "set", lambda done, total: seen.append((done, total)))
+    assert (report.episodes, report.frames, report.skipped) == (2, 40, []) and seen == [(0, 2), (1, 2), (2, 2)]
+    assert report.left_out == ("guard", "observation.depth.front")
+    assert detect(tmp_path / "set") == "lerobot"
+    other = Home.open(tmp_path / "other")
+    check_came_back(home, ids, other, import_takes(tmp_path / "set", other))
 
 
 def test_the_meta_data_is_what_version_2_1_says(home: Home, tmp_path: Path) -> None:

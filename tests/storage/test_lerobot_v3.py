@@ -14,8 +14,7 @@ from storage.episode import Episode
 from storage.exporting import export_takes
 from storage.interop import EXPORTS, detect, import_takes
 from storage.layout import Home
-from tests.storage.test_lerobot_export import ACTION, CAMERA, STATE, picture, record
-from workbench.core.types import arm_axes
+from tests.storage.test_lerobot_export import CAMERA, check_came_back, picture, record
 
 V3 = EXPORTS.build("lerobot_v3")
 
@@ -26,19 +25,7 @@ def test_what_is_exported_can_be_imported_again(home: Home, tmp_path: Path) -> N
     assert (report.episodes, report.frames, report.skipped) == (2, 40, [])
     assert report.left_out == ("guard", "observation.depth.front") and detect(tmp_path / "set") == "lerobot_v3"
     other = Home.open(tmp_path / "other")
-    imported = import_takes(tmp_path / "set", other)
-    assert len(imported) == 2 and imported.skipped == []
-    for before_id, after_id in zip(ids, imported, strict=True):
-        with Episode.open(home, before_id) as before, Episode.open(other, after_id) as after:
-            assert after.manifest.instruction == before.manifest.instruction
-            assert after.manifest.outcome is before.manifest.outcome
-            for name in (STATE.name, ACTION.name):
-                assert after.manifest.streams[name].axes == arm_axes(6)
-                np.testing.assert_array_equal(after.vectors(name), before.vectors(name)[before.row_index(name)])
-            np.testing.assert_allclose(after.row_times(), before.row_times(), atol=1000)
-            for row in (0, 7, 19):
-                then = after.read(CAMERA.name, int(after.row_index(CAMERA.name)[row])).astype(int)
-                assert np.abs(then[:, :63] - picture(row / 10)).mean() < 4
+    check_came_back(home, ids, other, import_takes(tmp_path / "set", other))
     assert import_takes(tmp_path / "set", other).ids == []
 
 

@@ -81,7 +81,7 @@ def open_page(qtbot: QtBot, theme: Theme) -> Iterator[Open]:
         page = window.pages["align"]
         assert isinstance(page, AlignPage)
         qtbot.waitUntil(lambda: page._takes is not None and window.desk.jobs is not None, timeout=WAIT_MS)
-        qtbot.waitUntil(lambda: bool(page.time.text()) and not page._asking, timeout=WAIT_MS)
+        qtbot.waitUntil(lambda: bool(page.time.text()) and not page.watch.asking, timeout=WAIT_MS)
         window.refresh()
         return page
 
@@ -179,7 +179,7 @@ def test_a_training_is_watched_and_a_collapse_is_alarmed(open_page: Open, tmp_pa
     path = home.runs / "zy-act_vae" / "progress.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps({**line, "used_share": 0.1}) + "\n" for line in lines))
-    page.poll()
+    page.watch.look()
     qtbot.waitUntil(page.views.training.alarm.isVisible, timeout=WAIT_MS)
     assert "10 %" in page.views.training.alarm.text() and "learning rate" in page.views.training.alarm.text()
 

@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from PyQt6.QtCore import QTimer
-from PyQt6.QtGui import QHideEvent, QShowEvent
 from PyQt6.QtWidgets import QFrame, QHBoxLayout, QProgressBar
 
 from ui import words
@@ -16,6 +14,7 @@ from ui.desk import Desk
 from ui.pages.align_report import ReportPart
 from ui.pages.page import PANEL_PX, Page, card, chooser, fill_chooser, label, row
 from ui.records import TakeRecord
+from ui.run_watch import RunWatch
 from ui.translate import mark, t
 from ui.widgets.align_views import VIEWS, AlignViews, Curve
 from ui.widgets.button import CommandButton
@@ -27,8 +26,6 @@ from workbench.services.align_time import Estimate, estimate
 from workbench.services.aligning import PHASES, Aligning, Alignment, book_size
 from workbench.services.jobs import Jobs, JobStatus
 
-_POLL_MS = 600
-_POLL_HIDDEN_MS = 4000
 _KINDS = ("teleop", "human", "imported")
 _PHASES = {"act_vae": mark("Act-VAE"), "vd_vae": mark("Alignment"), "report": mark("Report")}
 
@@ -65,10 +62,8 @@ class AlignPage(Page):
         self._takes: tuple[TakeRecord, ...] | None = None
         self._latest: Alignment | None = None
         self._view = VIEWS[0]
-        self._asking = self._drawn = False
-        self._timer = QTimer(self)
-        self._timer.setInterval(_POLL_MS)
-        self._timer.timeout.connect(self.poll)
+        self._drawn = False
+        self.watch = RunWatch(self, desk, lambda jobs: lambda: _look(desk.home, jobs), self._show, self.notice.error)
         self._build()
         self._bind()
         self.listeners.on(LibraryChanged, lambda _event: self._load_takes())
@@ -149,7 +144,7 @@ class AlignPage(Page):
         """Jobs and library can be read."""
         self._load_takes()
         self._estimate()
-        self.poll()
+        self.watch.look()
 
     def _load_takes(self) -> None:
         library = self.desk.library
@@ -217,7 +212,7 @@ class AlignPage(Page):
     def _started(self, _align_id: str) -> None:
         self.notice.done(t("The alignment has started; it goes on even if you close the window"))
         self.show_view("training")
-        self.poll()
+        self.watch.look()
 
     def _on_latest(self, work: Any, said: str) -> None:
         jobs, home, latest = self.desk.jobs, self.desk.home, self._latest
@@ -226,26 +221,13 @@ class AlignPage(Page):
 
         def done(_none: object) -> None:
             self.notice.done(said)
-            self.poll()
+            self.watch.look()
 
         self.ask("jobs", lambda: work(Aligning(home, jobs), latest.id), done)
 
     # watching -------------------------------------------------------------------------------------------------------
 
-    def poll(self) -> None:
-        """Look at the run folders; never twice at the same time."""
-        jobs, home = self.desk.jobs, self.desk.home
-        if jobs is None or self._asking:
-            return
-        self._asking = True
-        self.desk.bridge.run_in_background(lambda: _look(home, jobs), self._show, self._not_looked, lane="jobs")
-
-    def _not_looked(self, error: WorkbenchError) -> None:
-        self._asking = False
-        self.notice.error(error)
-
     def _show(self, news: _News) -> None:
-        self._asking = False
         before = self._latest
         self._latest = news.latest
         if news.job is not None:
@@ -317,20 +299,9 @@ class AlignPage(Page):
             clips=self.report.clips > 0 and self._view == "clips",
         )
 
-    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
-        """On screen: look often."""
-        super().showEvent(event)
-        self._timer.start(_POLL_MS)
-        self.poll()
-
-    def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802
-        """Out of sight: look now and then."""
-        super().hideEvent(event)
-        self._timer.setInterval(_POLL_HIDDEN_MS)
-
     def close_page(self) -> None:
         """Stop looking, and measuring."""
-        self._timer.stop()
+        self.watch.stop()
         self.report.close()
         super().close_page()
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from PyQt6.QtCore import QTimer
-from PyQt6.QtGui import QHideEvent, QShowEvent
 from PyQt6.QtWidgets import QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from ui import words
@@ -15,6 +14,7 @@ from ui.actions import Situation
 from ui.desk import Desk
 from ui.pages.page import Page, card, chooser, fill_chooser, label, row, side_panel
 from ui.records import ModelEntry, TakeRecord
+from ui.run_watch import RunWatch
 from ui.translate import t
 from ui.widgets.button import CommandButton
 from ui.widgets.plots import Plot
@@ -27,10 +27,10 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.events import LibraryChanged
 from workbench.services.finetune_plan import Offer, offer, one_click, retry
 from workbench.services.finetune_time import receipt_of
-from workbench.services.jobs import JobStatus
+from workbench.services.jobs import Jobs, JobStatus
 from workbench.services.model_shelf import promote, rollback
 
-_POLL_MS, _POLL_HIDDEN_MS, _SETTLE_MS = 600, 4000, 250
+_SETTLE_MS = 250
 _CURVES, _RECEIPT, _OPTIONS = 0, 1, 2
 _NOT_DRAWN = ("seconds", "lr")
 Curve = Mapping[str, tuple[list[float], list[float]]]
@@ -68,11 +68,8 @@ class FinetunePage(Page):
         self._asked = 0
         self._curve: Curve = {}
         self._receipt_of = ""
-        self._asking = False
         self._show_newest = True
-        self._timer = QTimer(self)
-        self._timer.setInterval(_POLL_MS)
-        self._timer.timeout.connect(self.poll)
+        self.watch = RunWatch(self, desk, self._question, self._show, self.notice.error)
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.setInterval(_SETTLE_MS)
@@ -164,7 +161,7 @@ class FinetunePage(Page):
     def opened(self) -> None:
         """Jobs and library can be read."""
         self._load_takes()
-        self.poll()
+        self.watch.look()
 
     def _stage_chosen(self) -> None:
         self.summary.setVisible(self.tuning)
@@ -246,7 +243,7 @@ class FinetunePage(Page):
         self.notice.done(t("It has started, and goes on even if you close the window"))
         self.desk.actions["finetune.options"].setChecked(False)
         self._show_newest = True
-        self.poll()
+        self.watch.look()
 
     def _on_job(self, verb: str, said: str) -> None:
         jobs, job = self.desk.jobs, self._job()
@@ -277,16 +274,13 @@ class FinetunePage(Page):
 
     def _say_done(self, said: str) -> None:
         self.notice.done(said)
-        self.poll()
+        self.watch.look()
 
     # watching -------------------------------------------------------------------------------------------------------
 
-    def poll(self) -> None:
-        """Look at the run folders; never twice at the same time."""
-        jobs, job, home = self.desk.jobs, self._job(), self.desk.home
-        if jobs is None or self._asking:
-            return
-        self._asking = True
+    def _question(self, jobs: Jobs) -> Callable[[], _News]:
+        """Read the run folders, and more of the chosen training."""
+        job, home = self._job(), self.desk.home
 
         def look() -> _News:
             found = jobs.jobs()
@@ -296,14 +290,9 @@ class FinetunePage(Page):
             curve = jobs.curve(shown) if shown else {}
             return _News(tuple(reversed(found)), shown, curve, receipt, tuple(reversed(jobs.models())))
 
-        self.desk.bridge.run_in_background(look, self._show, self._not_looked, lane="jobs")
-
-    def _not_looked(self, error: WorkbenchError) -> None:
-        self._asking = False
-        self.notice.error(error)
+        return look
 
     def _show(self, news: _News) -> None:
-        self._asking = False
         chosen = self._job()
         moved = self.jobs.replace(news.jobs)
         self._jobs_stack.setCurrentIndex(0 if news.jobs else 1)
@@ -336,7 +325,7 @@ class FinetunePage(Page):
     def _job_chosen(self) -> None:
         self._say_message()
         self._show_below()
-        self.poll()
+        self.watch.look()
 
     def _say_message(self) -> None:
         job = self._job()
@@ -370,20 +359,9 @@ class FinetunePage(Page):
             listing=self.below.currentIndex() == _OPTIONS,
         )
 
-    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802
-        """On screen: look often."""
-        super().showEvent(event)
-        self._timer.start(_POLL_MS)
-        self.poll()
-
-    def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802
-        """Out of sight: look now and then, for the status bar."""
-        super().hideEvent(event)
-        self._timer.setInterval(_POLL_HIDDEN_MS)
-
     def close_page(self) -> None:
         """Stop looking."""
-        self._timer.stop()
+        self.watch.stop()
         self._settle.stop()
         super().close_page()
 
