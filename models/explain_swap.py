@@ -17,7 +17,7 @@ from torch import Tensor
 from models.by_take import Sums, by_take, look, take_names
 from models.data import Windows
 from models.explain_figures import metres
-from models.explain_scenes import Noise, OnScene, donors, read_scenes, repainted
+from models.explain_scenes import Noise, OnScene, Paint, donors, read_scenes, repainted
 from models.vd_vae import VdVaeModel
 from storage.layout import Home
 
@@ -45,7 +45,7 @@ def swap_figures(home: Home, model: VdVaeModel, windows: Windows, index_W: Tenso
     chosen = chosen[torch.tensor([int(take) in pairs for take in windows.take_W[chosen]], dtype=torch.bool)]
     if not len(chosen):
         return {"n": 0, "reason": "it takes two takes whose pictures have the same size"}
-    paints = {
+    paints: dict[str, dict[int, Paint]] = {
         "swap": {take: OnScene(mine, other) for take, (mine, other) in pairs.items()},
         "sham": {take: OnScene(mine, mine) for take, (mine, _) in pairs.items()},
         "noise": {take: Noise(np.random.default_rng(take)) for take in pairs},
@@ -65,7 +65,7 @@ def swap_figures(home: Home, model: VdVaeModel, windows: Windows, index_W: Tenso
 
 def _spread(windows: Windows, index_W: Tensor) -> Tensor:
     """At most so many of the windows, evenly over at most so many takes."""
-    takes = windows.take_W[index_W].unique()
+    takes = torch.tensor(sorted(set(windows.take_W[index_W].tolist())))
     takes = takes[_even(len(takes), MOST_TAKES)]
     mine = index_W[torch.isin(windows.take_W[index_W], takes)]
     return mine[_even(len(mine), MOST_WINDOWS)]

@@ -97,8 +97,8 @@ class _Regions:
 
 def _regions(metres: Floats, still: Floats) -> _Regions:
     near = (metres > 0) & (metres < still - least_nearer(still))
-    _, label, stats, _ = cv2.connectedComponentsWithStats(near.astype(np.uint8), connectivity=8)
-    area = stats[:, cv2.CC_STAT_AREA].copy()
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(near.astype(np.uint8), connectivity=8)
+    label, area = np.asarray(labels, np.int32), np.array(stats[:, cv2.CC_STAT_AREA], np.int32)
     area[0] = 0
     border = np.zeros(len(area), bool)
     for edge in (label[0], label[-1], label[:, 0], label[:, -1]):
@@ -109,7 +109,8 @@ def _regions(metres: Floats, still: Floats) -> _Regions:
 
 def least_nearer(still: Floats) -> Floats:
     """How much nearer (m) than the still scene something must be, so that it is not the sensor's noise."""
-    return np.maximum(_NEARER_M, _NEARER_SHARE * still)
+    least: Floats = np.maximum(_NEARER_M, _NEARER_SHARE * still)
+    return least
 
 
 def _metres(depth: Depth) -> Floats:
