@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,11 +58,15 @@ def list_models(home: Home, stage: str = "") -> tuple[ModelRecord, ...]:
     return tuple(sorted(records, key=lambda record: (record.created_at, record.id)))
 
 
-def newest(home: Home, stage: str) -> ModelRecord:
-    """The promoted model of a stage, else the newest one that was not refused; NotFoundError if there is none."""
+def newest(home: Home, stage: str, fits: Callable[[ModelRecord], bool] = lambda _: True) -> ModelRecord:
+    """The promoted model of a stage, else the newest one that was not refused; NotFoundError if there is none.
+
+    Only of those that ``fits`` says yes to, if there are any.
+    """
     records = list_models(home, stage)
     if not records:
         raise NotFoundError(f"there is no trained {stage} model yet", f"Train the stage '{stage}' first")
+    records = tuple(filter(fits, records)) or records
     records = tuple(record for record in records if record.promoted or not record.refused) or records
     chosen = [record for record in records if record.promoted]
     return chosen[0] if chosen else records[-1]

@@ -53,7 +53,7 @@ class Config:
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
             raise NotFoundError.of("layout of an encoder", self.layout, LAYOUTS)
-        if not 2 <= self.clusters <= 4096 or not 32 <= self.height <= 1024:
+        if not 2 <= self.clusters <= 4096 or not 32 <= self.height <= 1024 or not 0 <= self.numbers <= 16_384:
             raise WorkbenchError(f"{self.clusters} tokens of a picture {self.height} px high are not possible")
 
 
@@ -153,6 +153,7 @@ class PatchEncoder:
         return {} if self._centres is None else {"centres": self._centres, "wide": np.array(self._wide)}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self.config = replace(self.config, source=self.config.source.removeprefix(ONLINE))  # whoever wrote it there
         if self.layout == "patches":
             if state or not self.config.weights:
                 raise WorkbenchError("the encoder's state does not fit its settings", "Train the model anew")

@@ -7,7 +7,7 @@ is measured on the takes there are. An imported alignment stands on the codec ou
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,23 +87,28 @@ def import_model(home: Home, wanted: Wanted, tell: Tell = lambda *_: None) -> di
     recipe, net = convert_codec(published)
     aligned = _aligned(published, wanted, net) if wanted.stage == "vd_vae" else None
     tell("Measuring it on this station's takes", 2, 4)
-    codec = _imported_before(home, published) or _write_codec(home, wanted, published, recipe, net)
+    codec = _codec(home, wanted, published, recipe, net)
     tell("Writing the model", 3, 4)
     model = codec if aligned is None else _write_alignment(home, published, codec, aligned)
     record = next(record for record in list_models(home, wanted.stage) if record.id == model)
     return {"model": model, "stage": wanted.stage, "codec": codec, "imported": dict(record.metrics["imported"])}
 
 
-def _imported_before(home: Home, published: Published) -> str:
-    """The codec that was made from this very file before, or ""."""
+def _imported_before(home: Home, published: Published, robots: Iterable[str]) -> str:
+    """The codec that was made from this very file before and knows these robots, or ""."""
     for record in list_models(home, "act_vae"):
         told = record.metrics.get("imported")
-        if isinstance(told, dict) and told.get("sha256") == published.sha256:
+        if (
+            isinstance(told, dict)
+            and told.get("sha256") == published.sha256
+            and set(robots) <= set(told.get("robots", ()))
+        ):
             return record.id
     return ""
 
 
-def _write_codec(home: Home, wanted: Wanted, published: Published, recipe: ActVaeRecipe, net: ActVae) -> str:
+def _codec(home: Home, wanted: Wanted, published: Published, recipe: ActVaeRecipe, net: ActVae) -> str:
+    """The id of the codec, written unless it is there already."""
     released = scales_in(published, recipe.horizon)
     if wanted.statistics is not None:
         released |= scales_of_file(wanted.statistics.expanduser(), recipe.horizon)
@@ -115,16 +120,19 @@ def _write_codec(home: Home, wanted: Wanted, published: Published, recipe: ActVa
             "nothing says how large this robot's actions are: the file holds no scales and there is no robot take",
             "Record demonstrations first, or name a file of scales with --statistics",
         )
+    if known := _imported_before(home, published, scalers):
+        return known
     metrics = _measured(net, windows, scalers) if windows else {}
     uses = [
         f"turns {recipe.horizon} actions at {1 / recipe.step_s:.0f} Hz into {recipe.tokens} tokens and back",
         "carries policies and alignments of the preset clap-l32, which have its time grid",
     ]
     limits = [
-        "knows the robots " + ", ".join(sorted(scalers)) + "; takes of others are left out",
+        f"knows the robots {', '.join(sorted(scalers))}; import the file again after recording another one",
         "rotations are Euler angles, so policies on it are not written as ONNX",
     ]
-    metrics["imported"] = _about(published, uses, limits, takes=len({take.episode_id for take in takes}))
+    seen = len({take.episode_id for take in takes})
+    metrics["imported"] = _about(published, uses, limits, takes=seen, robots=sorted(scalers))
     spec = RunSpec("act_vae", recipe, (), home.path, run_id="", preset=preset_of(recipe))
     meta = {"scalers": {name: scaler.to_json() for name, scaler in scalers.items()}}
     bundle.save_model(spec, home, checkpoint.with_prefix("net", net.state_dict()), meta, Result(metrics, {}), Takes())

@@ -8,8 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from models.recipes import Recipe
 from models.recipes import preset as preset_recipe
-from models.registry import newest, read_record
+from models.registry import ModelRecord, newest, read_record
 from models.stages import NEEDS, TITLES, RunSpec
 from storage.layout import Home
 from workbench.core.errors import NotFoundError, WorkbenchError
@@ -26,6 +27,7 @@ KINDS: Mapping[str, tuple[EpisodeKind, ...]] = MappingProxyType(
     }
 )
 _USED_WHEN_THERE: Mapping[str, tuple[str, ...]] = MappingProxyType({"ntp": ("vd_vae",), "rf": ("vd_vae",)})
+_TIME_GRID = ("horizon_s", "step_s")
 _LATEST_FIRST = ("rf", "ntp", "vd_vae", "act_vae")
 
 
@@ -47,7 +49,7 @@ def plan_run(
     WorkbenchError when there is nothing to learn from or an earlier stage is not trained yet.
     """
     recipe = preset_recipe(preset, stage, **changes)
-    bases = choose_bases(home, stage, base or {})
+    bases = choose_bases(home, stage, base or {}, recipe)
     chosen = tuple(episodes) if episodes is not None else suitable_episodes(home.path, stage)
     if not chosen:
         raise WorkbenchError(f"there is no take that {TITLES[stage]} could learn from", "Record or import some first")
@@ -65,8 +67,15 @@ def suitable_episodes(home: Path, stage: str, tasks: Sequence[str] | None = None
     return tuple(sorted(record.id for record in wanted if tasks is None or record.task in tasks))
 
 
-def choose_bases(home: Home, stage: str, given: Mapping[str, str]) -> dict[str, str]:
-    """Model ids by role: those given, the ones they were built on, and the promoted or newest for what is missing."""
+def choose_bases(home: Home, stage: str, given: Mapping[str, str], recipe: Recipe | None = None) -> dict[str, str]:
+    """Model ids by role: those given, the ones they were built on, and the promoted or newest for what is missing.
+
+    With a recipe, models on its time grid go before others, such as imported ones.
+    """
+
+    def fits(record: ModelRecord) -> bool:
+        return recipe is None or all(record.recipe.get(name) == getattr(recipe, name) for name in _TIME_GRID)
+
     bases = dict(given)
     for model_id in given.values():
         read_record(home, model_id)
@@ -74,7 +83,7 @@ def choose_bases(home: Home, stage: str, given: Mapping[str, str]) -> dict[str, 
     for role in _LATEST_FIRST:
         if role not in bases and role in (*needed, *useful):
             try:
-                bases[role] = newest(home, role).id
+                bases[role] = newest(home, role, fits).id
             except NotFoundError:
                 if role in needed:
                     raise

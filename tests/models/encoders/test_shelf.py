@@ -171,7 +171,12 @@ def test_nobody_goes_online_unasked(monkeypatch: pytest.MonkeyPatch, networks: F
     with pytest.raises(WorkbenchError, match="no DINOv3 network can be read"):
         ENCODERS.build("dinov3", source="somebody/some-network").fit([_picture(0, 0)], 0)
     asked = ENCODERS.build("dinov3", source="hub:somebody/some-network")
-    assert asked.settings()["source"] == "somebody/some-network"  # a model that is copied here asks for nothing
+    assert asked.settings()["source"] == "somebody/some-network"
+    # A model that was copied here asks for nothing, even if it says so.
+    lying = ENCODERS.build("dinov3", source="hub:somebody/else", clusters=12, layout="patches", weights="0", numbers=8)
+    lying.load_state({})
+    with pytest.raises(WorkbenchError, match="no DINOv3 network can be read"):
+        lying.encode(_picture(0, 0))
 
 
 def test_without_the_package_the_shelf_is_grey(

@@ -18,17 +18,18 @@ from models.normalize import ActionScaler
 from models.official.importing import Wanted, import_model
 from models.official.scales import scales_of_file
 from models.recipes import preset
-from models.registry import list_models, read_record
+from models.registry import ModelRecord, list_models, read_record, write_record
 from models.stages import RunSpec
 from models.takes import load_takes
 from models.train_worker import run
 from models.vd_vae import load_vd_vae
 from storage.layout import Home
-from tests.models.conftest import Set
+from tests.models.conftest import Set, write_take
 from tests.models.networks import save_tiny
 from tests.models.official.published import Sizes, StageTwo, checkpoint_of, scales_of, spread
 from workbench.cli import main
 from workbench.core.errors import WorkbenchError
+from workbench.services.runs import choose_bases, suitable_episodes
 
 SMALL = Sizes(4, 16, 6, 16, 3, 32, 300, 24, 1, 12, 50)
 
@@ -123,6 +124,21 @@ def test_an_alignment_wants_the_network_it_was_made_on(
     with pytest.raises(WorkbenchError, match="other weights than those in the folder"):
         import_model(home, Wanted(tmp_path / "other.ckpt", "vd_vae", small_set.robot[:1], encoder=str(dino)))
     assert len(list_models(home)) == before
+
+
+def test_the_next_training_builds_on_a_codec_of_its_own_time_grid(net: StageTwo, file: Path, tmp_path: Path) -> None:
+    home = Home.open(tmp_path)
+    own = ModelRecord("own", "act_vae", preset("quick", "act_vae").to_json(), "", created_at="2020-01-01")
+    write_record(home, own)
+    imported = import_model(home, Wanted(file, "act_vae"))["model"]  # by the scales in the file alone
+    assert choose_bases(home, "vd_vae", {}, preset("quick", "vd_vae")) == {"act_vae": "own"}
+    assert choose_bases(home, "vd_vae", {}, preset("clap-l32", "vd_vae")) == {"act_vae": imported}
+    assert choose_bases(home, "vd_vae", {"act_vae": imported}, preset("quick", "vd_vae")) == {"act_vae": imported}
+    assert "station" not in load_act_vae(home, imported).scalers
+    write_take(home, 3)  # now there is a robot to measure
+    ids = suitable_episodes(tmp_path, "act_vae")
+    again = import_model(home, Wanted(file, "act_vae", ids))["model"]
+    assert again != imported and "station" in load_act_vae(home, again).scalers
 
 
 def test_a_codec_without_any_scale_is_refused(net: StageTwo, tmp_path: Path) -> None:
