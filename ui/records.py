@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from workbench.services.library import Trim
 
@@ -46,6 +46,19 @@ class ShelvedTake(TakeRecord, Protocol):
     def content_hash(self) -> str: ...
     @property
     def trashed(self) -> bool: ...
+
+
+class Brief(NamedTuple):
+    """What choosing takes to learn from needs of one: a library of a hundred thousand is held by two pages."""
+
+    id: str
+    kind: str
+    outcome: str
+
+
+def briefs(takes: Iterable[TakeRecord]) -> tuple[Brief, ...]:
+    """The takes in brief; for work in the background."""
+    return tuple(Brief(take.id, take.kind, take.outcome) for take in takes)
 
 
 class ModelEntry(Protocol):

@@ -11,9 +11,10 @@ from PyQt6.QtWidgets import QFrame, QHBoxLayout, QProgressBar
 from ui import words
 from ui.actions import Situation
 from ui.desk import Desk
+from ui.fresh import GATHER_MS, Fresh
 from ui.pages.align_report import ReportPart
 from ui.pages.page import PANEL_PX, Page, card, chooser, fill_chooser, label, row
-from ui.records import TakeRecord
+from ui.records import Brief, briefs
 from ui.run_watch import RunWatch
 from ui.translate import mark, t
 from ui.widgets.align_views import VIEWS, AlignViews, Curve
@@ -59,14 +60,15 @@ class AlignPage(Page):
         self.phase, self.bar = label("", wrap=True), QProgressBar()
         self.views = AlignViews(desk.theme)
         self.report = ReportPart(self, self.views, self._say)
-        self._takes: tuple[TakeRecord, ...] | None = None
+        self._takes: tuple[Brief, ...] | None = None
         self._latest: Alignment | None = None
         self._view = VIEWS[0]
         self._drawn = False
         self.watch = RunWatch(self, desk, lambda jobs: lambda: _look(desk.home, jobs), self._show, self.notice.error)
         self._build()
         self._bind()
-        self.listeners.on(LibraryChanged, lambda _event: self._load_takes())
+        self._fresh = Fresh(self, self._load_takes, GATHER_MS)
+        self.listeners.on(LibraryChanged, lambda _event: self._fresh.changed())
 
     # layout ---------------------------------------------------------------------------------------------------------
 
@@ -142,16 +144,16 @@ class AlignPage(Page):
 
     def opened(self) -> None:
         """Jobs and library can be read."""
-        self._load_takes()
+        self._fresh.changed()
         self._estimate()
         self.watch.look()
 
     def _load_takes(self) -> None:
         library = self.desk.library
         if library is not None:
-            self.ask("shelf", library.episodes, self._show_takes)
+            self.ask("shelf", lambda: briefs(library.episodes()), self._show_takes)
 
-    def _show_takes(self, takes: tuple[TakeRecord, ...]) -> None:
+    def _show_takes(self, takes: tuple[Brief, ...]) -> None:
         self._takes = takes
         usable = Counter(take.kind for take in takes if take.outcome != "failure")
         for kind, box in self.kinds.items():

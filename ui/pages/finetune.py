@@ -12,8 +12,9 @@ from PyQt6.QtWidgets import QFrame, QHBoxLayout, QStackedWidget, QVBoxLayout, QW
 from ui import words
 from ui.actions import Situation
 from ui.desk import Desk
+from ui.fresh import GATHER_MS, Fresh
 from ui.pages.page import Page, card, chooser, fill_chooser, label, row, side_panel
-from ui.records import ModelEntry, TakeRecord
+from ui.records import Brief, ModelEntry, briefs
 from ui.run_watch import RunWatch
 from ui.translate import t
 from ui.widgets.button import CommandButton
@@ -76,7 +77,8 @@ class FinetunePage(Page):
         self._settle.timeout.connect(self._look)
         self._build()
         self._bind()
-        self.listeners.on(LibraryChanged, lambda _event: self._load_takes())
+        self._fresh = Fresh(self, self._load_takes, GATHER_MS)
+        self.listeners.on(LibraryChanged, lambda _event: self._fresh.changed())
 
     # layout ---------------------------------------------------------------------------------------------------------
 
@@ -160,7 +162,7 @@ class FinetunePage(Page):
 
     def opened(self) -> None:
         """Jobs and library can be read."""
-        self._load_takes()
+        self._fresh.changed()
         self.watch.look()
 
     def _stage_chosen(self) -> None:
@@ -177,9 +179,9 @@ class FinetunePage(Page):
     def _load_takes(self) -> None:
         library = self.desk.library
         if library is not None:
-            self.ask("shelf", library.episodes, self._show_takes)
+            self.ask("shelf", lambda: briefs(library.episodes()), self._show_takes)
 
-    def _show_takes(self, takes: tuple[TakeRecord, ...]) -> None:
+    def _show_takes(self, takes: tuple[Brief, ...]) -> None:
         self.choice.show_takes(takes)
         self._settle.start()
 

@@ -11,6 +11,7 @@ from PyQt6.QtWidgets import QLineEdit, QSplitter, QStackedWidget, QVBoxLayout, Q
 from ui import words
 from ui.actions import Situation
 from ui.desk import Desk
+from ui.fresh import Fresh
 from ui.pages.library_edits import LibraryEdits
 from ui.pages.library_panels import COMPARE, LibraryPanels
 from ui.pages.page import Page, card, label, row
@@ -66,6 +67,7 @@ class LibraryPage(Page):
         self.late = (self.table, self.panels)
         self.edits = LibraryEdits(self)
         self._bind()
+        self._fresh = Fresh(self, self.opened)
         self.listeners.on(LibraryChanged, self._changed)
         self.listeners.on(TakeSealed, lambda _event: self._sync())
 
@@ -163,7 +165,7 @@ class LibraryPage(Page):
     # the list -------------------------------------------------------------------------------------------------------
 
     def opened(self) -> None:
-        """The library can be read."""
+        """The library can be read, or has changed."""
         self.reload()
         self._load_choices()
 
@@ -177,8 +179,7 @@ class LibraryPage(Page):
         self.table.search(self.filters.wanted(self.trash_shown), self.filters.ordered())
 
     def _changed(self, event: LibraryChanged) -> None:
-        self.reload()
-        self._load_choices()
+        self._fresh.changed()
         if not event.episode_ids or self._open[0] in event.episode_ids:
             self._load_facts()
 
@@ -221,8 +222,7 @@ class LibraryPage(Page):
     def _switch_trash(self) -> None:
         self.ask_line.back()
         self._show_trash_buttons()
-        self.reload()
-        self._load_choices()
+        self.opened()
 
     def _show_trash_buttons(self) -> None:
         self._in_use.setVisible(not self.trash_shown)

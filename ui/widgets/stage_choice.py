@@ -8,7 +8,7 @@ from PyQt6.QtWidgets import QVBoxLayout, QWidget
 
 from ui import words
 from ui.pages.page import chooser, fill_chooser, label
-from ui.records import TakeRecord
+from ui.records import Brief
 from ui.translate import t
 from ui.widgets.chooser import Tick
 
@@ -24,7 +24,7 @@ class StageChoice(QWidget):
         self.preset = chooser(t("How long to train"))
         self.kinds = {kind: Tick(words.kind(kind)) for kind in _KINDS}
         self.summary = label("", wrap=True)
-        self._takes: tuple[TakeRecord, ...] = ()
+        self._takes: tuple[Brief, ...] = ()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(8)
@@ -50,7 +50,7 @@ class StageChoice(QWidget):
             box.blockSignals(False)
         self._summarise()
 
-    def show_takes(self, takes: tuple[TakeRecord, ...]) -> None:
+    def show_takes(self, takes: tuple[Brief, ...]) -> None:
         """What there is to learn from."""
         self._takes = takes
         usable = Counter(take.kind for take in takes if take.outcome != "failure")
