@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from models.observing import SKEW_S, Follower, Observer
 from models.policy import HEADS, NoActionError, Policy
-from workbench.core.chunks import PLAYED, Blend, pack_chunk, plan_change_m_s
+from workbench.core.chunks import PLAYED, TOKENS_EXECUTE_S, Blend, pack_chunk, plan_change_m_s
 from workbench.core.errors import NotFoundError, StateError, WorkbenchError
 from workbench.core.events import Failed
 from workbench.core.link import Link
@@ -107,9 +107,12 @@ class Worker:
         self._running = False
         self._due_s = 0.0
         self._seen_ns: int | None = 0  # pictures up to here are not fresh; None = those there when it is due
-        # The next pictures come up to a period after it is due, so that chunks follow each other about every step.
+        # The next pictures come up to a period after it is due, so that chunks of the flow head follow each other about
+        # every step.
         slowest_hz = min(self._rings[f"observation.images.{name}"].spec.rate_hz for name in policy.cameras)
-        self._rest_s = max(policy.step_s / 2, policy.step_s - 1.0 / max(slowest_hz, 1e-3))
+        whole_s = policy.step_s * policy.model.recipe.horizon
+        pace_s = min(TOKENS_EXECUTE_S, whole_s / 2) if self._head == "ntp" else policy.step_s
+        self._rest_s = max(policy.step_s / 2, pace_s - 1.0 / max(slowest_hz, 1e-3))
         self._failing = False
         self._made = self._written = 0
         self._skew_s = self._plan_change_m_s = 0.0

@@ -15,7 +15,7 @@ from storage.layout import Home
 from workbench.core.ring import runtime_directory
 from workbench.core.types import POSE_AXES, ActionChunk
 from workbench.services.driver import HANDOVER_S
-from workbench.services.lockstep import LockstepJob, LockstepSession, LockstepSettings
+from workbench.services.lockstep import LockstepJob, LockstepSession, LockstepSettings, paced
 from workbench.services.lockstep_batch import run_batch
 
 SMALL = LockstepSettings(front_px=(80, 60), wrist_px=(64, 48))
@@ -129,3 +129,8 @@ def test_workers_share_the_batch_and_leave_nothing_behind(tmp_path: Path) -> Non
     assert steps[-1] == (3, 3)
     assert len(list(Home.open(tmp_path).episodes.glob("*.zarr"))) == sum(result.success for result in results)
     assert set(runtime_directory().iterdir()) <= before
+
+
+@pytest.mark.parametrize(("head", "wanted_s", "asked_s"), [("rf", 0.2, 0.2), ("ntp", 0.2, 0.4), ("ntp", 0.6, 0.6)])
+def test_the_token_head_executes_more_of_a_chunk(head: str, wanted_s: float, asked_s: float) -> None:
+    assert paced(LockstepSettings(execute_s=wanted_s), head).execute_s == asked_s

@@ -16,6 +16,9 @@ from workbench.core.types import ActionChunk, Frame, StreamSpec
 
 _HEAD = 4  # latency_ms, step_s, epoch, follows
 PLAYED = "policy.tick"
+# How much of a chunk of the token head is executed before it is asked again: asked every 0.2 s it kept announcing the
+# opening of the gripper for a little later, until the arm had gone past the target (docs/learning.md).
+TOKENS_EXECUTE_S = 0.4
 PLAYED_AXES = ("chunk", "step", "age_s", "delay_s", "blend", "epoch", "pace")
 
 

@@ -26,7 +26,7 @@ from hardware.sim.world import World
 from hardware.teleop import TELEOPS
 from storage.evaluation import write_truth
 from storage.layout import Home
-from workbench.core.chunks import PLAYED, Blend
+from workbench.core.chunks import PLAYED, TOKENS_EXECUTE_S, Blend
 from workbench.core.clock import LockstepClock
 from workbench.core.errors import WorkbenchError
 from workbench.core.files import new_id
@@ -54,7 +54,8 @@ class LockstepSettings:
     Attributes:
         camera_hz: exposures per simulated second; also the rate of the takes' rows.
         control_hz: control ticks per simulated second.
-        execute_s: simulated seconds of a policy's chunk that are executed before it is asked again.
+        execute_s: simulated seconds of a policy's chunk that are executed before it is asked again; the token head is
+            asked no sooner than after ``TOKENS_EXECUTE_S``.
         latency_s: simulated seconds from the observation until the arm has the chunk; meanwhile nothing else is asked.
         blend: how successive chunks are joined.
         depth: record the front camera's depth too.
@@ -71,6 +72,12 @@ class LockstepSettings:
     latency_s: float = 0.0
     blend: Blend = Blend.FADE
     policy: PolicySettings = field(default_factory=PolicySettings)
+
+
+def paced(settings: LockstepSettings, head: str) -> LockstepSettings:
+    """How a head is asked: the token head no sooner than after ``TOKENS_EXECUTE_S``."""
+    slowly = head == "ntp" and settings.execute_s < TOKENS_EXECUTE_S
+    return replace(settings, execute_s=TOKENS_EXECUTE_S) if slowly else settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +207,7 @@ class LockstepSession:
         policy.call("set_task", instruction=TASKS[job.task].instruction, timeout_s=120)
         driver = self._begin(job, actor="robot")
         self._start_take(job, EpisodeKind.ROLLOUT, list(self._rings))
-        asking = SlowPolicy(policy, self._clock, self._rings[PLAYED], self._settings)
+        asking = SlowPolicy(policy, self._clock, self._rings[PLAYED], paced(self._settings, job.head))
         driver.drive(asking.newest)
         broken: list[str] = []
         think = asking.think if not is_remote(job.model_id) else lambda: fail_with(driver, asking.think, broken)
