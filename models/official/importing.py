@@ -36,6 +36,7 @@ from workbench.core.errors import WorkbenchError
 STAGES = ("act_vae", "vd_vae")
 PATCHES = 300  # of a picture of 240 x 320 pixels, as the release looks at it
 _MOST_WINDOWS = 512
+_POOR = 0.5  # of the error of always saying the mean chunk
 _PROBE = np.zeros((240, 320, 3), dtype=np.uint8)
 _NETWORKS = ("dinov2", "dinov3")
 _FIRST_WEIGHTS, _SAME = "dino_encoder.patch_embed.proj.weight", 1e-3
@@ -131,6 +132,9 @@ def _codec(home: Home, wanted: Wanted, published: Published, recipe: ActVaeRecip
         f"knows the robots {', '.join(sorted(scalers))}; import the file again after recording another one",
         "rotations are Euler angles, so policies on it are not written as ONNX",
     ]
+    if metrics and metrics["rmse_mm"] > _POOR * metrics["mean_chunk_rmse_mm"]:
+        errors = f"{metrics['rmse_mm']:.0f} mm, always the mean chunk {metrics['mean_chunk_rmse_mm']:.0f} mm"
+        limits.append(f"is of little use for the takes here: its error on them is {errors}; train a codec of your own")
     seen = len({take.episode_id for take in takes})
     metrics["imported"] = _about(published, uses, limits, takes=seen, robots=sorted(scalers))
     spec = RunSpec("act_vae", recipe, (), home.path, run_id="", preset=preset_of(recipe))

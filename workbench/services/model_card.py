@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from models.registry import ModelRecord, overrides, read_record
@@ -47,6 +48,9 @@ def _facts(home: Home, record: ModelRecord) -> list[tuple[str, object]]:
         ("recipe", record.recipe_hash),
         ("tasks", ", ".join(record.tasks)),
     ]
+    if isinstance(imported := record.metrics.get("imported"), Mapping):
+        facts.append(("imported from", f"{imported.get('file')}, SHA-256 {imported.get('sha256')}"))
+        facts += [(word, line) for word in ("uses", "limits") for line in imported.get(word, ())]
     if record.gate:
         reasons = "; ".join(str(reason) for reason in record.gate.get("reasons", ()))
         facts.append(("check for forgetting", f"{'not passed' if record.refused else 'passed'} {reasons}".strip()))

@@ -20,7 +20,7 @@ RATES = frozenset(
     }
 )
 _COUNTS = ("n", "windows")
-_LEFT_OUT = frozenset({"latency_ms", "skipped", "per_step_mm", *_COUNTS})
+_LEFT_OUT = frozenset({"latency_ms", "skipped", "per_step_mm", "imported", *_COUNTS})
 Interval = tuple[float, float]
 
 

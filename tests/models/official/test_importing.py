@@ -29,6 +29,7 @@ from tests.models.networks import save_tiny
 from tests.models.official.published import Sizes, StageTwo, checkpoint_of, scales_of, spread
 from workbench.cli import main
 from workbench.core.errors import WorkbenchError
+from workbench.services.model_card import model_card
 from workbench.services.runs import choose_bases, suitable_episodes
 
 SMALL = Sizes(4, 16, 6, 16, 3, 32, 300, 24, 1, 12, 50)
@@ -74,7 +75,10 @@ def test_a_codec_is_imported_measured_and_shown(
     about = shown["metrics"]["imported"]  # type: ignore[index]
     assert about["file"] == "last.ckpt" and about["takes"] == len(small_set.robot) and shown["data"] == []
     assert any("32 actions at 30 Hz into 4 tokens" in line for line in about["uses"])
+    assert any("of little use for the takes here" in line for line in about["limits"])  # its weights are random
     assert shown["metrics"]["rmse_mm"] > 0 and shown["metrics"]["windows"] > 100  # type: ignore[index]
+    card = model_card(home.path, str(told["model"]))
+    assert "last.ckpt, SHA-256" in card and about["limits"][0] in card and "imported.bytes" not in card
     model = load_act_vae(home, str(told["model"]))
     assert {"station", "S1-stationary", "droid"} <= model.scalers.keys()
     actions = torch.from_numpy(model.scaler.normalise(np.zeros((2, 32, 7))))
