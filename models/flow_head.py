@@ -85,15 +85,16 @@ class FlowHead(nn.Module):
 
     def _fields(self, seen: Seen, times_KB: Tensor) -> list[Callable[[Tensor], Tensor]]:
         # The regression's answer comes along as a hint; its own loss shapes it, the flow does not.
-        told, hint = self.step.weight.split(self.action, dim=1)
+        told, hint = self.step.weight.chunk(2, dim=1)
         steps = functional.linear(seen.regression_BHA.detach(), hint, self.step.bias) + self.place
         body = self.body(seen.state_BS)[:, None]
         condition_KBW = functional.gelu(self.condition(seen.feature_BD) + self.time(_waves(times_KB)))
-        modulations = [block.modulate(condition_KBW).unbind() for block in self.blocks]
+        blocks = [block for block in self.blocks if isinstance(block, MixBlock)]
+        modulations = [block.modulate(condition_KBW).unbind() for block in blocks]
 
         def velocity(noisy_BHA: Tensor, at: int) -> Tensor:
             tokens = torch.cat([body, steps + noisy_BHA @ told.T], dim=1)
-            for block, modulation in zip(self.blocks, modulations, strict=True):
+            for block, modulation in zip(blocks, modulations, strict=True):
                 tokens = block.mix(tokens, modulation[at])
             out: Tensor = self.out(self.norm(tokens[:, 1:]))
             return out

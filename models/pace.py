@@ -82,7 +82,7 @@ def chunk_errors(home: Home, model_id: str, steps: Sequence[int]) -> dict[str, A
         way: round(float(1000.0 * (physical(windows, batch, chunk) - true)[..., :3].norm(dim=-1).mean()), 3)
         for way, chunk in chunks.items()
     }
-    about = {"windows": len(batch), "takes": len(batch.take_B.unique()), "held_out": bool(kept)}
+    about = {"windows": len(batch), "takes": len(set(batch.take_B.tolist())), "held_out": bool(kept)}
     return {**errors, **about, "broken_off": broken_off}
 
 
