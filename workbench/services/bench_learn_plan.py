@@ -56,9 +56,10 @@ FORGETTING: Mapping[str, Changes] = MappingProxyType(
         "little_replay": MappingProxyType({"replay_share": 0.25}),
         "one_rate": _ONE_RATE,
         "fast_selectors": MappingProxyType({**_ONE_RATE, "selector_lr_factor": 10.0}),
+        "slow_selectors": MappingProxyType({"selector_lr_factor": 3.3}),
         "slow_backbone": MappingProxyType({"protect_old": False}),
         "instruction_only": MappingProxyType(
-            {**_PLAIN, "protect_old": True, "selector_lr_factor": 3.3, "tune_lr_factor": 0.0}
+            {**_PLAIN, "protect_old": True, "selector_lr_factor": 10.0, "tune_lr_factor": 0.0}
         ),
         "plain": _PLAIN,
         "frozen": MappingProxyType({**_PLAIN, "backbone_lr_factor": 0.0}),

@@ -42,7 +42,7 @@ KNOWLEDGE_MATCHING: Mapping[str, Any] = MappingProxyType(
         "km_relative": True,
         "km_replayed": True,
         "protect_old": True,
-        "selector_lr_factor": 3.3,
+        "selector_lr_factor": 10.0,
         "tune_lr_factor": 0.33,
         "weight_ema": 0.99,
         "replay_share": 0.5,
