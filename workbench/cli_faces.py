@@ -61,8 +61,8 @@ def _tell_report(report: BlurReport, output: Output) -> None:
         output.say(f"{episode_id} stays as it is: {reason}")
     if report.copies:
         output.say(
-            f"{report.pictures} pictures are blurred; `episodes undo` takes that back. Look the takes through: no "
-            "detector finds every face. `episodes purge` removes the pictures with faces for good"
+            f"{report.pictures} pictures are blurred; `episodes undo` takes that back, one take at a time. Look the "
+            "takes through: no detector finds every face. `episodes purge` removes the pictures with faces for good"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import psutil
 import pytest
 
 from storage.blurring import blurred_of
@@ -117,6 +118,31 @@ def test_stopping_keeps_whole_takes_and_leaves_the_rest_as_they_were(home: Home,
         assert {record.id for record in library.episodes()} == {*report.copies.values(), takes[1].id, takes[2].id}
         assert library.blur(library.plan_blur([takes[1].id, takes[2].id])).pictures == 2 * plan.takes[1].pictures
     assert not list(home.episodes.glob("*.partial"))
+
+
+def test_looking_gives_way_to_a_recording_on_a_busy_machine(
+    home: Home, known: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, load, slept = record(home), [90.0], []
+    monkeypatch.setattr(psutil, "cpu_percent", lambda interval=None: load[0])
+    writer = EpisodeWriter.create(home, info(), [CAMERA], settings=StoreSettings())
+
+    def wait() -> None:
+        slept.append(1)
+        if len(slept) == 3:
+            writer.discard()
+
+    monkeypatch.setattr(service, "_rest", wait)
+    with Library(home.path) as library:
+        assert library.plan_blur([whole.id]).with_faces and len(slept) == 3
+        writer = EpisodeWriter.create(home, info(), [CAMERA], settings=StoreSettings())
+        load[0] = 10.0
+        assert library.plan_blur([whole.id]).with_faces and len(slept) == 3, "an idle machine may work meanwhile"
+        load[0], stop = 90.0, StopSwitch()
+        monkeypatch.setattr(service, "_rest", stop.stop)
+        assert library.plan_blur([whole.id], stop=stop).stopped
+        writer.discard()
+        assert library.blur(library.plan_blur([whole.id])).copies, "its own copy is no recording to wait for"
 
 
 def test_the_example_shows_the_face_as_it_would_become(home: Home, known: None) -> None:

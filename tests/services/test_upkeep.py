@@ -29,9 +29,10 @@ from workbench.core.events import Failed, LibraryChanged, TakeSealed, UpkeepProg
 from workbench.core.types import EpisodeKind, Outcome, TakeInfo
 from workbench.services import upkeep as upkeep_module
 from workbench.services.chores import Chore, Round, Workshop
+from workbench.services.giving_way import is_recording
 from workbench.services.library import Library
 from workbench.services.settings import ArchivePart, Settings, UpkeepSettings
-from workbench.services.upkeep import NICENESS, Upkeep, is_recording
+from workbench.services.upkeep import NICENESS, Upkeep
 
 SETTINGS = Settings()
 
@@ -166,7 +167,7 @@ def test_labels_given_meanwhile_are_kept(home: Home) -> None:
 
 def test_it_waits_while_a_take_is_recorded_on_a_busy_machine(home: Home, running, monkeypatch) -> None:
     load = {"percent": 90.0}
-    monkeypatch.setattr(upkeep_module.psutil, "cpu_percent", lambda interval=None: load["percent"])
+    monkeypatch.setattr(psutil, "cpu_percent", lambda interval=None: load["percent"])
     writer = EpisodeWriter.create(home, TakeInfo(EpisodeKind.TELEOP, "t", "t"), (STATE,), settings=StoreSettings())
     assert is_recording(home)
     take = write_reach(home, 0).id

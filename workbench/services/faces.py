@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ from storage.layout import Home
 from storage.reader import Episode, read_manifest
 from workbench.core.errors import StateError, WorkbenchError
 from workbench.services.exchange import StopSwitch
+from workbench.services.giving_way import GIVE_WAY_S, GiveWay
 
 __all__ = ["BlurReport", "FaceLook", "FacePlan", "FaceSight", "blur_planned", "example_of", "plan_blur"]
 
@@ -107,7 +109,8 @@ def plan_blur(
     stop: StopSwitch | None = None,
     finder: Finder | None = None,
 ) -> FacePlan:
-    """Look for faces in takes in use. Blocks: some fifty milliseconds a picture, ten pictures of each second.
+    """Look for faces in takes in use. Blocks: 0.1 s a picture, ten pictures of each second; longer while a take is
+    being recorded on a busy machine.
 
     Args:
         progress: told (pictures looked at, pictures in all).
@@ -117,7 +120,7 @@ def plan_blur(
     """
     finder, stop = finder or FaceFinder(), stop or StopSwitch()
     takes = [_summary(home, episode_id) for episode_id in episode_ids]
-    count = _Count(sum(pictures for _, pictures in takes), progress, stop)
+    count = _Count(sum(pictures for _, pictures in takes), progress, stop, GiveWay(home))
     looks: list[FaceLook] = []
     for look, pictures in takes:
         try:
@@ -138,7 +141,7 @@ def blur_planned(
     """
     report = BlurReport()
     sizes = {look.episode_id: _pictures(catalog.home, look.episode_id) for look in plan.with_faces}
-    count = _Count(sum(sizes.values()), progress, stop or StopSwitch())
+    count = _Count(sum(sizes.values()), progress, stop or StopSwitch())  # gives no way: a copy looks like a recording
     for look in plan.with_faces:
         if look.found is None:
             continue
@@ -167,9 +170,10 @@ def example_of(home: Home, look: FaceLook) -> tuple[str, NDArray[np.uint8]] | No
 
 
 class _Count:
-    """Counts pictures over several takes, tells how far the work is and stops it when asked to."""
+    """Counts pictures over several takes, tells how far the work is, stops it when asked to, lets a recording pass."""
 
-    def __init__(self, total: int, progress: Progress | None, stop: StopSwitch) -> None:
+    def __init__(self, total: int, progress: Progress | None, stop: StopSwitch, way: GiveWay | None = None) -> None:
+        self._way = way
         self._total = total
         self._progress = progress
         self._stop = stop
@@ -177,6 +181,10 @@ class _Count:
 
     def __call__(self, pictures: int) -> None:
         self._stop()
+        while self._way is not None and self._way.must_wait():
+            _rest()
+            self._stop()
+            self._way.look_again()
         self._done += pictures
         self._tell()
 
@@ -189,6 +197,10 @@ class _Count:
     def _tell(self) -> None:
         if self._progress is not None:
             self._progress(min(self._done, self._total), self._total)
+
+
+def _rest() -> None:
+    time.sleep(GIVE_WAY_S)
 
 
 def _summary(home: Home, episode_id: str) -> tuple[FaceLook, int]:

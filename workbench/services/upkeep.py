@@ -14,23 +14,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from storage.journal import is_being_written
-from storage.layout import JOURNAL_NAME, PARTIAL_SUFFIX, Home
+from storage.layout import Home
 from workbench.core.bus import Bus
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import Failed, LibraryChanged, TakeSealed, UpkeepProgressed
 from workbench.core.link import Handler, Link
 from workbench.core.priority import run_after
 from workbench.services.chores import Round, Workshop
+from workbench.services.giving_way import GIVE_WAY_S, GiveWay
 from workbench.services.hosting import Child, Host
 from workbench.services.settings import Settings
 
 NICENESS = 15
-_BUSY_PERCENT = 50.0  # of all cores: above it, work waits while a take is being recorded
 _LOOK_S = 10.0  # how often takes of other programs are looked for; those of this one are told
-_GIVE_WAY_S = 0.25
 _TELL_S = 1.0
 _START_S = 3.0  # the window, the cameras and the arm come first
 _RESTART_S = 2.0
@@ -68,10 +64,10 @@ class Worker:
         self._paused = False
         self._woken = True
         self._status = UpkeepStatus("idle")
-        self._next_check_s = self._next_tell_s = 0.0
+        self._next_tell_s = 0.0
+        self._give_way = GiveWay(home)
         self._workshop = Workshop(home, settings, self._between)
         self._round = Round(self._workshop, self._announce, lambda text: link.publish(Failed("upkeep", text)))
-        psutil.cpu_percent(None)  # the first call has nothing to compare with
 
     def handlers(self) -> dict[str, Handler]:
         """What the parent may ask."""
@@ -81,9 +77,10 @@ class Worker:
         """Work until the parent says stop or is gone."""
         look_s = 0.0
         try:
-            while self._serve(_GIVE_WAY_S):
+            while self._serve(GIVE_WAY_S):
                 if not self._paused and (self._woken or time.monotonic() >= look_s):
-                    self._woken, self._next_check_s = False, 0.0
+                    self._woken = False
+                    self._give_way.look_again()
                     self._round.run()
                     self._tell(now=True)
                     self._status = replace(self._status, state="idle", rounds=self._status.rounds + 1)
@@ -97,20 +94,12 @@ class Worker:
         """Called often during the work: answer the parent, give way, end."""
         if not self._serve(0.0):
             raise _Ended
-        while self._paused or self._must_wait():
+        while self._paused or self._give_way.must_wait():
             self._say("waiting")
-            if not self._serve(_GIVE_WAY_S):
+            if not self._serve(GIVE_WAY_S):
                 raise _Ended
-            self._next_check_s = 0.0
+            self._give_way.look_again()
         self._say("working")
-
-    def _must_wait(self) -> bool:
-        """Whether a take is being recorded and the processor has no time to spare; looked at now and then."""
-        now_s = time.monotonic()
-        if now_s < self._next_check_s:
-            return False
-        self._next_check_s = now_s + _GIVE_WAY_S
-        return is_recording(self._home) and psutil.cpu_percent(None) > _BUSY_PERCENT
 
     def _serve(self, timeout_s: float) -> bool:
         return self._link.serve_pending(self.handlers(), timeout_s=timeout_s)
@@ -141,11 +130,6 @@ class Worker:
 
     def _resume(self) -> None:
         self._paused, self._woken = False, True
-
-
-def is_recording(home: Home) -> bool:
-    """Whether any program is writing a take into this data folder now."""
-    return any(is_being_written(folder / JOURNAL_NAME) for folder in home.episodes.glob("*" + PARTIAL_SUFFIX))
 
 
 def main(link: Link, home: str, settings: dict[str, Any]) -> None:
