@@ -109,7 +109,10 @@ class FacesPanel(ExchangePanel):
         parts = [t("Stopped")] if report.stopped else []
         parts.append(t("✔ {pictures} blurred in {takes}", pictures=pictures, takes=takes))
         parts += [t("▲ {id} stays: {reason}", id=name[:8], reason=why) for name, why in list(report.failed.items())[:3]]
-        after = t("The takes as they were are in the trash: Ctrl+Z brings back one after the other, removing them there is for good.")
+        after = t(
+            "The takes as they were are in the trash: Ctrl+Z brings back one after the other, "
+            "removing them there is for good."
+        )
         self.enter(DONE, " · ".join(parts) + (f"\n{after} {t(_LOOK_AGAIN)}" if report.copies else ""))
 
     def _list(self, looks: Sequence[FaceLook]) -> None:
