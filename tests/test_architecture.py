@@ -85,6 +85,7 @@ WRITTEN_AT_RUN_TIME = {
     "runs/",
     "models/",
     "episodes/",
+    "bases/",
     "trash/",
     "exports/",
     "rows/",
