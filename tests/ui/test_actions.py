@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PyQt6.QtGui import QKeySequence
 
 from ui.actions import COMMANDS, MENUS, Command, Situation
+from ui.widgets.steer import KEYS
 from ui.window import PAGES
 from workbench.core.states import DriverState, JobState, RecorderState
 
@@ -52,6 +53,11 @@ def test_command_says_what_it_does(command: Command) -> None:
 def test_no_two_enabled_commands_share_a_key(situation: Situation) -> None:
     keys = [key for command in COMMANDS if command.enabled(situation) for key in command.keys]
     assert len(keys) == len(set(keys))
+
+
+def test_no_key_that_steers_the_arm_is_a_key_of_the_record_page() -> None:
+    plain = {QKeySequence(key)[0].toCombined() for c in COMMANDS if c.page == "record" for key in c.keys}
+    assert not plain & set(KEYS)
 
 
 def test_keys_of_one_page_never_clash_even_when_disabled() -> None:

@@ -57,7 +57,7 @@ def test_practice_then_a_take_that_is_labelled_afterwards(
     qtbot.waitUntil(lambda: bool(page.takes.fresh) and recorder(window) == "idle", timeout=WAIT_MS)
     take, library = page.takes.fresh, Library(tmp_path)
     for key, command, outcome in (
-        (Qt.Key.Key_Down, "record.failure", Outcome.FAILURE),
+        (Qt.Key.Key_N, "record.failure", Outcome.FAILURE),
         (Qt.Key.Key_Right, "record.success", Outcome.SUCCESS),
     ):
         press(qtbot, window, key, command)

@@ -81,7 +81,8 @@ class LibraryPage(Page):
         self.panels = LibraryPanels(self, self._take_side())
         split.addWidget(self.panels)
         split.setSizes([610, 540])
-        split.setStretchFactor(1, 1)
+        split.setStretchFactor(0, 1)  # a wide screen shows whole names of tasks, too
+        split.setStretchFactor(1, 2)
         self.body.addWidget(split, 1)
 
     def _list_side(self) -> QWidget:
@@ -347,10 +348,8 @@ class LibraryPage(Page):
         self.viewer.plot.setVisible(not shown)
 
     def _play(self) -> None:
-        if self.desk.actions["library.play"].isChecked():
-            self.player.play()
-        else:
-            self.player.pause()
+        wanted = self.desk.actions["library.play"].isChecked()
+        (self.player.play if wanted else self.player.pause)()
 
     @property
     def player(self) -> Player:
