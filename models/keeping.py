@@ -30,6 +30,14 @@ class OldDirections:
         _, sizes, directions = torch.linalg.svd(old_IE, full_matrices=False)
         self._taken_RE = directions[sizes > _LEAST * sizes.max()]
 
+    def free_share(self, said_IE: Tensor) -> Tensor:
+        """(I,) how much of each vector's length points where no old one does, 0 to 1.
+
+        A sentence put together from the words of old ones, in their roles, has next to nothing: it *is* a sum of them.
+        """
+        rest_IE = said_IE - (said_IE @ self._taken_RE.T) @ self._taken_RE
+        return rest_IE.norm(dim=1) / said_IE.norm(dim=1).clamp_min(1e-9)
+
     @torch.no_grad()
     def restore(self) -> None:
         """To be called after every optimiser step."""

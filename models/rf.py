@@ -27,6 +27,8 @@ from models.train import Result
 from storage.layout import Home
 from workbench.core.errors import WorkbenchError
 
+_LEAST_FREE = 0.2  # share of a new instruction's vector that must point where no old one does
+
 
 class RfStage:
     """Trains backbone, token head and flow head together; a ``Stage``.
@@ -62,7 +64,7 @@ class RfStage:
         self.reference = km.freeze(base.rf) if base.rf is not None and self._matches() else None
         old = held_instructions(base.instructions, self.data.windows, spec)
         self._old_IE = torch.from_numpy(np.stack([base.ntp.embed(name) for name in old])) if old else None
-        self._kept = self._keep()
+        self._kept = self._keep([name for name in self.data.windows.instructions if name not in old])
         train = self.data.windows.train
         self._new: Rows = train.of(spec.episodes)
         self._old: Rows = train.of(spec.replay)
@@ -127,12 +129,17 @@ class RfStage:
         net.ntp.requires_grad_(recipe.backbone_lr_factor > 0)
         return net
 
-    def _keep(self) -> OldDirections | None:
+    def _keep(self, new: Sequence[str]) -> OldDirections | None:
+        """What holds old instructions, None where none are to be held or the new ones would have no room to learn."""
         backbone = self.net.ntp.backbone
         wanted = self._tuning and self.recipe.protect_old and self._old_IE is not None
         if not wanted or self._old_IE is None or isinstance(self.net.ntp, LanguageNet):
             return None  # a language model reads sentences, not vectors
-        return OldDirections(backbone.said_weights(), self._old_IE)
+        kept = OldDirections(backbone.said_weights(), self._old_IE)
+        said = [torch.from_numpy(self.net.ntp.embed(name)) for name in new]
+        if said and float(kept.free_share(torch.stack(said)).min()) < _LEAST_FREE:
+            return None  # matching and rehearsal alone hold on then
+        return kept
 
     def _matches(self) -> bool:
         recipe = self.recipe
