@@ -36,7 +36,8 @@ class OldDirections:
         A sentence put together from the words of old ones, in their roles, has next to nothing: it *is* a sum of them.
         """
         rest_IE = said_IE - (said_IE @ self._taken_RE.T) @ self._taken_RE
-        return rest_IE.norm(dim=1) / said_IE.norm(dim=1).clamp_min(1e-9)
+        share_I: Tensor = rest_IE.norm(dim=1) / said_IE.norm(dim=1).clamp_min(1e-9)
+        return share_I
 
     @torch.no_grad()
     def restore(self) -> None:
