@@ -214,7 +214,9 @@ def test_an_export_is_written_where_it_was_asked_for(
     QTest.keyClick(page.ask_line.name, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: "read again" in page.notice.words, timeout=WAIT_MS)
     assert json.loads((tmp_path / "out" / "export.json").read_text())["verified"]
-    assert page.progress.isHidden() and not window.actions_["models.cancel"].isEnabled()
+    qtbot.waitUntil(page.progress.isHidden, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: not window.actions_["models.cancel"].isEnabled(), timeout=WAIT_MS)
+    qtbot.waitUntil(window.actions_["models.export"].isEnabled, timeout=WAIT_MS)
     press(qtbot, window, Qt.Key.Key_E, "models.export", CONTROL)
     qtbot.waitUntil(lambda: page.ask_line.asking == "name", timeout=WAIT_MS)
     page.ask_line.name.setText(str(tmp_path / "out"))
