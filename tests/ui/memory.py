@@ -1,11 +1,20 @@
-"""Where the resident memory of this process lies: what tells a leak from room that the allocator keeps."""
+"""Where the resident memory of this process lies, and what else of it could leak: widgets, threads, open files."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
 import re
+import sys
+import threading
+import time
 from collections import Counter
 from pathlib import Path
+
+import psutil
+from PyQt6.QtCore import QEvent
+from PyQt6.QtWidgets import QApplication
 
 _HEAD = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+ *(.*)$")
 _HEAP_BYTES = 64 << 20  # glibc aligns the heaps of threads to their greatest size
@@ -39,6 +48,31 @@ def allocated_mb() -> dict[str, float]:
     ask.restype = _Mallinfo
     told = ask()
     return {"used_mb": (told.uordblks + told.hblkhd) / 1e6, "kept_mb": told.fordblks / 1e6}
+
+
+def sample() -> dict[str, float]:
+    """What could leak, now that everything was deleted that waits for it. The window's thread."""
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+    gc.collect()
+    process = psutil.Process()
+    return {
+        "minutes": time.monotonic() / 60,
+        "rss_mb": process.memory_info().rss / 1e6,
+        "widgets": len(QApplication.allWidgets()),
+        "threads": threading.active_count(),
+        "files": process.num_fds(),
+        **resident_mb(),
+        **allocated_mb(),
+    }
+
+
+def open_files() -> Counter[str]:
+    """What this process has open, by kind: ids and numbers are left out."""
+    kinds: Counter[str] = Counter()
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            kinds[sys.intern(re.sub(r"[0-9a-f]{12,}|\d+", "#", str(link.readlink())))] += 1
+    return kinds
 
 
 def _kind(start: int, name: str) -> str:
