@@ -253,3 +253,14 @@ def test_a_detached_program_writes_its_log_and_has_its_own_session(tmp_path):
     assert wait_for(lambda: log.exists() and "\n" in log.read_text())
     assert log.read_text() == "True teal\n"
     os.waitpid(pid, 0)
+
+
+def test_a_child_that_was_stopped_leaves_no_open_file_behind(processes):
+    """Every other model that drives is another process."""
+
+    def once() -> int:
+        processes.start("child", CHILDREN + "serve").stop()
+        return psutil.Process().num_fds()
+
+    first = once()
+    assert [once() for _ in range(3)] == [first] * 3

@@ -70,6 +70,11 @@ class Child:
         return self._runner.is_alive() and not self._gone
 
     @property
+    def stopped(self) -> bool:
+        """True once ``stop`` was called and nothing runs any more."""
+        return self._dismissed and not self._runner.is_alive()
+
+    @property
     def pid(self) -> int | None:
         """The process id, or None in threads mode."""
         return self._runner.pid if isinstance(self._runner, mp.process.BaseProcess) else None
@@ -157,7 +162,7 @@ class Host:
             runner.start()
             theirs.close()
         child = Child(name, ours, runner, self.bus)
-        self._children.append(child)
+        self._children = [old for old in self._children if not old.stopped] + [child]  # an old one keeps files open
         return child
 
     def close(self) -> None:
