@@ -202,6 +202,7 @@ class Operator:
         """It may hold first, when a busy machine brought its picture late."""
         if self.driver == "holding" and self.enabled("drive.resume"):
             self.window.actions_["drive.resume"].trigger()
+            self.until(lambda: self.driver != "holding", "the arm to go on")
         return self.driver == "driving" and self.driving.figures["Thinking"].text() != "–"
 
     def hold_and_go_on(self) -> None:
@@ -237,10 +238,12 @@ class Operator:
 
     def at_home(self) -> bool:
         """Whatever the driver came to: from there back to the beginning."""
-        for command in ("drive.clear", "drive.park"):
-            if self.enabled(command):
-                self.window.actions_[command].trigger()
-                QTest.qWait(200)
+        if self.driver == "stopped" and self.enabled("drive.clear"):
+            self.window.actions_["drive.clear"].trigger()
+            self.until(lambda: self.driver != "stopped", "the stop to be cleared")
+        elif self.driver in ("ready", "driving", "holding", "correcting") and self.enabled("drive.park"):
+            self.window.actions_["drive.park"].trigger()
+            self.until(lambda: self.driver in ("parked", "stopped"), "the arm to be parked")
         return self.driver == "parked" and self.recorder == "idle"
 
     # helpers --------------------------------------------------------------------------------------------------------
@@ -304,5 +307,6 @@ class Operator:
         while not ready():
             if time.monotonic() > end_s:
                 page = self.window.page
-                raise TimeoutError(f"waited for {what}; the page says: {page.notice.words if page else ''}")
+                now = f"driver {self.driver}, recorder {self.recorder}"
+                raise TimeoutError(f"waited for {what}; {now}; the page says: {page.notice.words if page else ''}")
             QTest.qWait(20)

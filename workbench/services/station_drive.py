@@ -94,18 +94,26 @@ class DrivingStation(StationCore):
         """
         if self._chunks is None:
             raise StateError("no policy is loaded", "Choose a model first")
+        if self._driver_status().state == "driving":
+            raise StateError("a policy drives already", "Hold it first")
         instruction = self.settings.instruction(task)
         policy = self._child("policy")
         policy.call("set_task", instruction=instruction, timeout_s=60)
         policy.call("start", timeout_s=60)
         self._ready()
+        if record:  # first: where it is refused, the attempt that is still being kept stays as it is
+            self.start_take(task, EpisodeKind.ROLLOUT, {"model": self._policy[0], "head": self._policy[1]})
         self._task, self._success, self._over, self._ended = task, None, False, ("", True)
         self._judgement, self._blind = None, blind
         self._attempt = Attempt(Policy(*self._policy), task, instruction, time.monotonic_ns())
-        if record:
-            self.start_take(task, EpisodeKind.ROLLOUT, {"model": self._policy[0], "head": self._policy[1]})
-        self._watch_hand()
-        self._let_drive(self._chunks)
+        try:
+            self._watch_hand()
+            self._let_drive(self._chunks)
+        except WorkbenchError:
+            self._over = True
+            if record:  # nobody would end it
+                self.discard_take()
+            raise
         self._background.run(self._supervise, "station-drive")
 
     def newest_chunk(self) -> ActionChunk | None:
@@ -176,9 +184,14 @@ class DrivingStation(StationCore):
             time.sleep(_POLL_S)
 
     def resume(self) -> None:
-        """From ``holding``: drive on, from fresh observations only; a new attempt if the last is over."""
+        """From ``holding``: drive on, from fresh observations only; a new attempt if the last is over.
+
+        Nothing while a policy drives: who presses twice means once.
+        """
         if self._chunks is None:
             raise StateError("no policy is loaded", "Choose a model first")
+        if self._driver_status().state == "driving":
+            return
         if self._over and self._task:
             self.drive(self._task)
         else:
