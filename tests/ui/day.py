@@ -190,8 +190,10 @@ class Operator:
         self.driving.models.setCurrentIndex(self.chance.randrange(self.driving.models.count()))
         self.driving.tasks.setCurrentIndex(self.chance.randrange(self.driving.tasks.count()))
         before = len(self.ledger.sealed)
+        self.trigger("drive.reset")  # what lies as it should is a success at once
+        QTest.qWait(500)
         self.trigger("drive.start")
-        self.until(self.policy_drives, "the policy to drive")
+        self.until(lambda: self.policy_drives() or len(self.ledger.sealed) > before, "the policy to drive")
         QTest.qWait(self.chance.randrange(1500, 4000))
         self._do(self.chance.choice((self.hold_and_go_on, self.take_over, self.stop_and_look, self.judge)))
         self.until(self.at_home, "the arm to be at home")
@@ -200,9 +202,9 @@ class Operator:
 
     def policy_drives(self) -> bool:
         """It may hold first, when a busy machine brought its picture late."""
-        if self.driver == "holding" and self.enabled("drive.resume"):
+        if self.driver == "holding" and self.recorder == "recording" and self.enabled("drive.resume"):
             self.window.actions_["drive.resume"].trigger()
-            self.until(lambda: self.driver != "holding", "the arm to go on")
+            QTest.qWait(500)
         return self.driver == "driving" and self.driving.figures["Thinking"].text() != "–"
 
     def hold_and_go_on(self) -> None:
@@ -233,7 +235,7 @@ class Operator:
         """A person's word ends the attempt."""
         before = len(self.ledger.sealed)
         way, key = self.chance.choice((("success", Qt.Key.Key_Right), ("failure", Qt.Key.Key_Down)))
-        if self.press_if(key, f"drive.{way}"):
+        if self.recorder == "recording" and self.press_if(key, f"drive.{way}"):
             self.until(lambda: len(self.ledger.sealed) > before, "the attempt to end")
 
     def at_home(self) -> bool:

@@ -37,6 +37,7 @@ from workbench.services.library import Library
 from workbench.services.station import Station
 from workbench.services.upkeep import Upkeep
 
+_LEAST = 2  # samples that a growth is told from
 _WARM_UP = 0.3  # of the samples: caches fill, fonts and pages load
 _MOST_MORE = {"widgets": 12, "threads": 2, "files": 6}
 _MOST_MB, _MOST_MB_A_MINUTE = 25.0, 0.6
@@ -140,8 +141,8 @@ def endure(home: Path, seconds: float, *, threads: bool, seed: int) -> dict[str,
         window.closed.connect(lambda: closed.append(1))
         window.close()
         wait(lambda: bool(closed))
-    if operator is None or trouble:
-        return {"problems": [trouble or "the station did not start"], "warnings": ears.heard}
+    if operator is None or len(operator.samples) < _LEAST:
+        return {"problems": [trouble or "the session was too short"], "warnings": ears.heard}
     grown, too_much = leaks(operator.samples)
     return {
         "rounds": len(operator.samples),
@@ -152,7 +153,8 @@ def endure(home: Path, seconds: float, *, threads: bool, seed: int) -> dict[str,
         "last": {name: round(value, 1) for name, value in operator.samples[-1].items()},
         "more_files": dict((operator.files[-1] - operator.files[int(len(operator.files) * _WARM_UP)]).most_common(8)),
         "warnings": sorted(set(ears.heard)),
-        "problems": too_much + accounts(home, operator.ledger),
+        "minutes": round(operator.samples[-1]["minutes"] - operator.samples[0]["minutes"], 1),
+        "problems": ([trouble] if trouble else []) + too_much + accounts(home, operator.ledger),
         "seed": seed,
     }
 
