@@ -16,6 +16,7 @@ from PyQt6.QtCore import QSocketNotifier
 from PyQt6.QtWidgets import QApplication
 
 from ui.crash import CrashHooks, kept_log
+from ui.enlarge import make_application
 from ui.look import speak, theme_choice
 from ui.preferences import Preferences
 from ui.theme import Theme
@@ -51,7 +52,8 @@ def run(home: Path, threads: bool = False, opened: Callable[[Window], None] | No
         opened: called with the window when it is on screen, for measurements.
     """
     check_display()
-    application = QApplication.instance() or QApplication(["clap-workbench"])
+    preferences = Preferences()
+    application = QApplication.instance() or make_application(preferences)
     if not isinstance(application, QApplication):
         raise WorkbenchError("another kind of Qt application runs in this process", "Start the window by itself")
     application.setApplicationName("CLAP Workbench")
@@ -65,7 +67,6 @@ def run(home: Path, threads: bool = False, opened: Callable[[Window], None] | No
         upkeep.start(settings)
         return Station(home, settings, threads=threads, bus=bus)
 
-    preferences = Preferences()
     speak(application, preferences)
     window = Window(home, bus, Theme(application, theme_choice(preferences)), make_station, preferences)
     window.closed.connect(application.quit)

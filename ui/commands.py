@@ -61,6 +61,9 @@ COMMANDS: tuple[Command, ...] = (
             checkable=True),
     Command("view.language_en", LANGUAGES["en"], (), "", "The window in English", checkable=True),
     Command("view.language_zh_CN", LANGUAGES["zh_CN"], (), "", "The window in Simplified Chinese", checkable=True),
+    *(Command(f"view.size_{percent}", f"{percent} %", (), "", hint, checkable=True) for percent, hint in (
+        (100, "The usual size"), (125, "A quarter larger"), (150, "Half as large again: to be read from two metres"),
+        (200, "Twice as large"))),
     Command("view.next_theme", "Light / dark", ("Ctrl+T",), "", "Switch between light and dark"),
     Command("app.notices", "Messages", ("F8",), "", "Everything that was said, to read afterwards", checkable=True),
     Command("app.notices_copy", "Copy the message", ("Shift+F8",), "", "To the clipboard, with what to do next",
@@ -289,6 +292,7 @@ MENUS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("&View", ("page.record", "page.library", "page.align", "page.finetune", "page.drive", "page.models",
                "page.station", "-",
                "view.system", "view.light", "view.dark", "view.next_theme", "-", "app.mute")),
+    ("&View>&Size", ("view.size_100", "view.size_125", "view.size_150", "view.size_200")),
     ("&View>&Language", ("view.language_system", "-", "view.language_en", "view.language_zh_CN")),
     ("&Record", tuple(c.id for c in COMMANDS if c.page == "record")),
     ("&Library", tuple(c.id for c in COMMANDS if c.page == "library")),

@@ -11,6 +11,7 @@ from PyQt6.QtWidgets import QApplication
 
 from ui import translate
 from ui.desk import Desk
+from ui.enlarge import SizeCommands
 from ui.preferences import Preferences
 from ui.theme import ThemeChoice
 from ui.translate import t
@@ -46,7 +47,7 @@ def speak(application: QApplication, preferences: Preferences) -> None:
 
 
 class LookCommands:
-    """Answers the View menu's commands for theme and language. Window's thread.
+    """Answers the View menu's commands for theme, language and size. Window's thread.
 
     Args:
         say: shows a sentence on the page that is open.
@@ -60,6 +61,7 @@ class LookCommands:
         for command, name in _LANGUAGES.items():
             desk.actions.bind(command, partial(self._choose_language, name))
         desk.actions.bind("view.next_theme", self._next_theme)
+        self._size = SizeCommands(desk, say)
         self.show()
 
     def _choose_theme(self, choice: ThemeChoice) -> None:

@@ -234,7 +234,7 @@ _LIMITS = {
     "workspace_min_m": (mark("Workspace from"), "m"),
     "workspace_max_m": (mark("Workspace to"), "m"),
     "tool_speed_m_s": (mark("Tool speed"), "m/s"),
-    "gripper_speed_s": (mark("Gripper speed"), mark("ways/s")),
+    "gripper_speed_s": (mark("Gripper speed"), mark("full strokes/s")),
     "jump_rad": (mark("Largest jump"), "rad"),
     "state_age_s": (mark("Oldest state"), "s"),
     "table_z_m": (mark("Table height"), "m"),
@@ -255,6 +255,20 @@ def limits(values: Mapping[str, Any]) -> list[tuple[str, str]]:
             title, unit = _LIMITS.get(name, (name.replace("_", " "), ""))
             found.append((t(title), f"{_plain(value)} {t(unit)}".rstrip()))
     return found
+
+
+_GUARD = (
+    mark("no command"), mark("command expired"), mark("command is not a number"), mark("arm state is too old"),
+    mark("arm state is not a number"), mark("command jumps away from the arm"), mark("joint range"),
+    mark("joint speed"), mark("joint acceleration"), mark("workspace"), mark("tool speed"), mark("gripper speed"),
+    mark("the arm would touch the table"), mark("the arm would touch a thing or itself"),
+    mark("something is in the way"),
+)  # fmt: skip
+
+
+def guard_reason(value: str) -> str:
+    """Why the guard changed or refused a command."""
+    return t(value) if value in _GUARD else value.replace("_", " ")
 
 
 def _joint(low: float, high: float, speed: float, acceleration: float) -> str:

@@ -16,9 +16,11 @@ from tests.ui.test_window import click, driver, press
 from ui.pages.drive import DrivePage
 from ui.pages.drive_tables import limit_rows
 from ui.window import Window
+from workbench.core.errors import StateError
 from workbench.core.events import TrialScored
-from workbench.core.types import EpisodeKind
+from workbench.core.types import EpisodeKind, Outcome
 from workbench.services.finetune import candidates
+from workbench.services.jobs import Jobs
 from workbench.services.trial_runs import SeriesRun
 from workbench.services.trials import Entrant, Series
 
@@ -34,12 +36,12 @@ def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_limits_are_words_a_person_reads() -> None:
     rows = limit_rows(
-        {"joint_speed_rad_s": (2.0, 2.0, 3.0), "tool_speed_m_s": 0.6, "workspace_min_m": (0.2, -0.4, 0.0)}
+        {"joint_speed_rad_s": None, "tool_speed_m_s": 0.6, "workspace_min_m": (0.2, -0.4, 0.0), "gripper_speed_s": 4.0}
     )
     assert [(row.name, row.value) for row in rows] == [
-        ("joint speed", "2, 2, 3 rad/s"),
-        ("tool speed", "0.6 m/s"),
-        ("workspace min", "0.2, -0.4, 0 m"),
+        ("Tool speed", "0.6 m/s"),
+        ("Workspace from", "0.2, -0.4, 0 m"),
+        ("Gripper speed", "4 full strokes/s"),
     ]
     assert "stays parked" in limit_rows({})[0].value
 
@@ -92,6 +94,28 @@ def test_drive_hold_resume_take_over_and_stop(
     library = window.desk.library
     assert library is not None
     qtbot.waitUntil(lambda: any(r.kind is EpisodeKind.ROLLOUT for r in library.episodes()), timeout=WAIT_MS)
+
+
+def test_resume_pressed_twice_begins_one_attempt_that_can_be_ended(
+    open_window: Callable[..., Window], qtbot: QtBot, trained_home: Path
+) -> None:
+    window = open_window(trained_home)
+    station = window.desk.station
+    assert station is not None
+    ended: list[TrialScored] = []
+    station.bus.subscribe(TrialScored, ended.append)
+    station.load_policy(next(m.id for m in Jobs(trained_home).models() if m.stage == "rf"))
+    station.drive(TASK)
+    with pytest.raises(StateError, match="drives already"):
+        station.drive(TASK)
+    station.judge(Outcome.FAILURE)
+    qtbot.waitUntil(lambda: len(ended) == 1, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: station.status().recorder.state == "idle", timeout=WAIT_MS)
+    station.resume()  # a new attempt: the last one is over
+    station.resume()
+    station.judge(Outcome.FAILURE)
+    qtbot.waitUntil(lambda: len(ended) == 2, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: station.status().recorder.state == "idle", timeout=WAIT_MS)
 
 
 def test_stop_works_on_every_page(open_window: Callable[..., Window], qtbot: QtBot, tmp_path: Path) -> None:

@@ -156,20 +156,17 @@ class DrivePage(Page):
 
     def _table_card(self, name: str, model: RowsModel[Any], beside: QLabel | None = None) -> QFrame:
         frame, column = card(padding=8, spacing=4)
-        head = row(label(name, "heading"))
-        head.addStretch(1)
         if beside is not None:
-            head.addWidget(beside)
-        column.addLayout(head)
+            column.addWidget(beside)
         table = RowsTable(model, self.desk.theme, name)
         table.setStyleSheet(
-            "QTableView { border: 2px solid transparent; font-size: 9pt; }"
+            "QTableView { border: 2px solid transparent; font-size: 10pt; }"
             "QTableView:focus { border-color: palette(highlight); }"
         )
         bars = table.horizontalHeader(), table.verticalHeader()
         if bars[0] is not None and bars[1] is not None:
             bars[0].hide()
-            bars[1].setDefaultSectionSize(25)
+            bars[1].setDefaultSectionSize(27)
         column.addWidget(table, 1)
         return frame
 
@@ -325,8 +322,7 @@ class DrivePage(Page):
         self.figures["Tick late (p99)"].setText(f"{driver.lateness_p99_ms:.1f} ms")
         done = {True: t("✔ yes"), False: t("✘ no"), None: t("– not yet") if acting else "–"}
         self.success.setText(done[driver.success])
-        limited = [str(reason).replace("_", " ") for reason in driver.guard_reasons]
-        reasons = ", ".join(reason for reason in limited if reason != "no command")
+        reasons = ", ".join(words.guard_reason(reason) for reason in driver.guard_reasons if reason != "no command")
         self.guard.setText(t("▲ Guard: {reasons}", reasons=reasons) if reasons else t("✔ Guard: nothing to limit"))
         self.hints.setText("\n".join(f"▲ {hint}" for hint in driver.hints))
         self.hints.setVisible(bool(driver.hints))

@@ -10,8 +10,6 @@ from ui.translate import t
 from ui.widgets.rows import Column, RowsModel
 from workbench.services.trials import Line
 
-_UNITS = {"_rad_s2": "rad/s²", "_rad_s": "rad/s", "_m_s": "m/s", "_rad": "rad", "_m": "m", "_s": "s"}
-
 
 @dataclass(frozen=True, slots=True)
 class Trial:
@@ -32,29 +30,15 @@ class Limit:
 
 
 def limit_rows(limits: dict[str, object]) -> tuple[Limit, ...]:
-    """The guard's limits as a person reads them; per-joint lists shrink to their range."""
-    rows = []
-    for name, value in limits.items():
-        unit = next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), "")
-        bare = next((name.removesuffix(suffix) for suffix in _UNITS if name.endswith(suffix)), name)
-        rows.append(Limit(bare.replace("_", " "), f"{_limit_words(value)} {unit}".strip()))
-    return tuple(rows) or (Limit(t("This station has no limits"), t("the arm stays parked")),)
-
-
-def _limit_words(value: object) -> str:
-    if not isinstance(value, list | tuple):
-        return words.figure(value)
-    numbers = [float(number) for number in value]
-    if len(numbers) == 3:
-        return ", ".join(words.figure(round(number, 3)) for number in numbers)
-    low, high = words.figure(round(min(numbers), 3)), words.figure(round(max(numbers), 3))
-    return low if low == high else f"{low} … {high}"
+    """The guard's limits as a person reads them."""
+    rows = tuple(Limit(name, value) for name, value in words.limits(limits))
+    return rows or (Limit(t("This station has no limits"), t("the arm stays parked")),)
 
 
 def limits_model(desk: Desk) -> RowsModel[Limit]:
     columns: tuple[Column[Limit], ...] = (
         Column(t("Limit"), lambda limit: limit.name, 0, lambda _limit: "dim"),
-        Column(t("Value"), lambda limit: limit.value, 140),
+        Column(t("Value"), lambda limit: limit.value, 250),
     )
     return RowsModel(desk.theme, columns, lambda limit: limit.name, lambda limit: f"{limit.name}: {limit.value}")
 

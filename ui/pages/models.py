@@ -66,7 +66,8 @@ class ModelsPage(Page):
         split.addWidget(self._lineage_side())
         split.addWidget(self._model_side())
         split.setSizes([440, 710])
-        split.setStretchFactor(1, 1)
+        split.setStretchFactor(0, 2)
+        split.setStretchFactor(1, 5)
         self.body.addWidget(split, 1)
 
     def _lineage_side(self) -> QWidget:

@@ -11,7 +11,7 @@ from PyQt6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, Q
 from ui import words
 from ui.style import chosen_colour, mix
 from ui.theme import Theme, base_font, number_font
-from ui.translate import t
+from ui.translate import t, tn
 from ui.widgets.lineage_rows import LineageRow
 from workbench.services.model_shelf import ShelvedModel
 
@@ -65,7 +65,7 @@ class RowPainter(QStyledItemDelegate):
         if chosen:
             painter.fillRect(box, QColor(chosen_colour(self._theme.colours)))
         self._lines(painter, row, box)
-        self._pill(painter, data_box(box), t("{n} takes", n=row.model.takes), t("{n} tasks", n=row.model.tasks))
+        self._pill(painter, data_box(box), words.count(row.model.takes, "take"), words.count(row.model.tasks, "task"))
         self._card(painter, row.model, card_box(box, row.lane), chosen)
         if row.model.rollouts or row.model.trials.n:
             rate = row.model.trials
@@ -73,7 +73,7 @@ class RowPainter(QStyledItemDelegate):
             self._pill(
                 painter,
                 drives_box(box),
-                t("▶ {n} drives", n=max(row.model.rollouts, rate.n)),
+                tn("▶ {n} drive", "▶ {n} drives", max(row.model.rollouts, rate.n)),
                 said if rate.n else t("not judged"),
             )
         painter.restore()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from PyQt6.QtGui import QResizeEvent
+from PyQt6.QtWidgets import QHeaderView
+
 from ui import words
 from ui.records import TakeRecord
 from ui.theme import Theme
@@ -13,7 +16,7 @@ from ui.widgets.rows import Column, RowsModel, RowsTable
 from workbench.services.model_compare import ModelComparison
 from workbench.services.model_facts import ModelFacts
 
-_ROW_PX, _LETTER_PX, _WIDEST_PX = 27, 8.2, 178
+_ROW_PX, _LETTER_PX, _WIDEST_PX, _NAMES_PX, _LEAST_PX = 27, 8.2, 178, 520, 120
 
 
 class ModelDetails(RowsTable):
@@ -22,10 +25,13 @@ class ModelDetails(RowsTable):
     def __init__(self, theme: Theme) -> None:
         columns = [Column("", _cell(place), 0 if not place else 100, _ink(place)) for place in range(WIDE)]
         self.lines: RowsModel[Line] = RowsModel(theme, columns, str, lambda line: "  ".join(filter(None, line.cells)))
+        self._values_px = 0
         super().__init__(self.lines, theme, t("What is known of the model"))
         columns_header, rows = self.horizontalHeader(), self.verticalHeader()
         if columns_header is not None:
             columns_header.hide()
+            columns_header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
+            columns_header.setStretchLastSection(True)
         if rows is not None:
             rows.setDefaultSectionSize(_ROW_PX)
 
@@ -48,11 +54,25 @@ class ModelDetails(RowsTable):
         for row, line in enumerate(lines):
             if line.sentence:
                 self.setSpan(row, 0, 1, WIDE)
+        self._values_px = 0
         for place in range(1, WIDE):
             longest = max((len(line.cells[place]) for line in lines), default=0)
             self.setColumnHidden(place, not longest)
-            self.setColumnWidth(place, min(_WIDEST_PX, round(longest * _LETTER_PX) + 18))
+            width = min(_WIDEST_PX, round(longest * _LETTER_PX) + 18) if longest else 0
+            self.setColumnWidth(place, width)
+            self._values_px += width
+        self._divide()
         self.scrollToTop()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802
+        """More room for the names, up to where the eye would lose the row."""
+        super().resizeEvent(event)
+        self._divide()
+
+    def _divide(self) -> None:
+        view = self.viewport()
+        if view is not None:
+            self.setColumnWidth(0, max(_LEAST_PX, min(_NAMES_PX, view.width() - self._values_px)))
 
 
 def _cell(place: int) -> Callable[[Line], str]:

@@ -21,6 +21,7 @@ class Prompt(QWidget):
         self._theme = theme
         self._sentence = self._done = ""
         self._practice = False
+        self.hide()  # until there is something to say
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         theme.changed.connect(self.update)
 
@@ -50,6 +51,7 @@ class Prompt(QWidget):
     def _tell(self) -> None:
         self.setAccessibleName(self.words)
         self.setToolTip(self._sentence)
+        self.setVisible(bool(self.words))
         self.update()
 
     def _mark(self) -> str:

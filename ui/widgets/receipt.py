@@ -11,7 +11,7 @@ from ui import words
 from ui.actions import Actions
 from ui.pages.page import label, row
 from ui.theme import Theme
-from ui.translate import mark, t
+from ui.translate import mark, t, tn
 from ui.widgets.button import CommandButton
 from ui.widgets.rows import Column, RowsModel, RowsTable
 
@@ -121,5 +121,5 @@ def _tip(line: Line) -> str:
     if not value["held_out"]:
         said.append(t("not measured: {why}", why=value["why_not_measured"]))
     elif _ERROR in value["held_out"]:
-        said.append(t("{n} held-out takes", n=value["held_out"][_ERROR]["n"]))
+        said.append(tn("{n} held-out take", "{n} held-out takes", value["held_out"][_ERROR]["n"]))
     return "\n".join(said)

@@ -38,6 +38,7 @@ class Column(Generic[R]):
         width: pixels; 0 takes what is left.
         colour: name of a colour of the theme, or "".
         share: 0..1 for a progress bar behind the words.
+        whole_end: words too long lose their middle: names of tasks begin alike and end differently.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Column(Generic[R]):
     width: int = 0
     colour: Callable[[R], str] | None = None
     share: Callable[[R], float] | None = None
+    whole_end: bool = False
 
 
 class RowsModel(QAbstractTableModel, Generic[R]):
@@ -233,7 +235,7 @@ class _CellDelegate(QStyledItemDelegate):
         super().__init__(parent)
         self._rows = rows
         self._theme = theme
-        self._short: dict[tuple[str, int], str] = {}
+        self._short: dict[tuple[str, int, bool], str] = {}
 
     def paint(self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex) -> None:
         """Ground, bar, words."""
@@ -249,17 +251,19 @@ class _CellDelegate(QStyledItemDelegate):
             box = option.rect.adjusted(_PADDING_PX, 0, -4, 0)
             painter.setPen(QColor(getattr(colours, colour or "text")))
             if len(text) * _WIDE_PX > box.width():  # only what may be too long is measured
-                text = self._shortened(option, text, box.width())
+                whole_end = self._rows.columns[index.column()].whole_end
+                text = self._shortened(option, text, box.width(), whole_end=whole_end)
             painter.drawText(box, _LEFT, text)
 
-    def _shortened(self, option: QStyleOptionViewItem, text: str, width: int) -> str:
+    def _shortened(self, option: QStyleOptionViewItem, text: str, width: int, *, whole_end: bool) -> str:
         """Measured once: most cells of a column say what others say too."""
-        short = self._short.get((text, width))
+        key = (text, width, whole_end)
+        short = self._short.get(key)
         if short is None:
             if len(self._short) > _MOST_SHORT:
                 self._short.clear()
-            short = option.fontMetrics.elidedText(text, Qt.TextElideMode.ElideRight, width)
-            self._short[text, width] = short
+            mode = Qt.TextElideMode.ElideMiddle if whole_end else Qt.TextElideMode.ElideRight
+            short = self._short[key] = option.fontMetrics.elidedText(text, mode, width)
         return short
 
     def _paint_share(self, painter: QPainter, option: QStyleOptionViewItem, share: float, text: str) -> None:

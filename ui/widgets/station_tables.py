@@ -43,7 +43,7 @@ def findings_model(theme: Theme) -> RowsModel[Finding]:
     """What was looked at before the next take."""
     columns: tuple[Column[Finding], ...] = (
         Column("", lambda f: words.level(f.level).symbol, 34, lambda f: words.level(f.level).colour),
-        Column(t("Looked at"), lambda f: f.name, 128),
+        Column(t("Looked at"), lambda f: f.name, 150),
         Column(t("Found"), lambda f: f.found),
     )
     return RowsModel(theme, columns, lambda f: f.name, lambda f: finding_sentence(f))
@@ -117,7 +117,7 @@ def devices_model(theme: Theme) -> RowsModel[DeviceRow]:
     columns: tuple[Column[DeviceRow], ...] = (
         Column("", lambda row: words.device_state(row.device.status).symbol, 34,
                lambda row: words.device_state(row.device.status).colour),
-        Column(t("Device"), _device, 176),
+        Column(t("Device"), _device, 208, whole_end=True),
         Column(t("As"), lambda row: t(row.group), 82),
         Column("", lambda row: f"{words.device_state(row.device.status).word}: {row.device.reason}".rstrip(": ")),
     )  # fmt: skip

@@ -17,7 +17,7 @@ from ui.theme import Theme, base_font
 from ui.translate import t
 from ui.widgets.rows import Column
 
-CARD_PX = 262
+CARD_PX, _GAP_PX = 254, 8
 _WIDEST_TIME = "2028-11-28T20:48:00+00:00"
 _MARGINS_PX = 16
 
@@ -34,7 +34,7 @@ def take_columns() -> tuple[Column[ShelvedTake], ...]:
     return (
         Column(t("Recorded"), lambda take: words.when(take.started_at), _room(words.when(_WIDEST_TIME))),
         Column(t("By"), lambda take: words.kind(take.kind), 68),
-        Column(t("Task"), task_and_tags),
+        Column(t("Task"), task_and_tags, whole_end=True),
         Column(t("Outcome"), lambda take: _sign(outcome(take)), 92, lambda take: outcome(take).colour),
         Column(t("Length"), _length, 78),
         Column(t("Quality"), lambda take: _sign(quality(take)), 124, lambda take: quality(take).colour),
@@ -91,7 +91,7 @@ class TakeCard(QAbstractButton):
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """A picture and three short lines."""
-        return QSize(CARD_PX - 8, 92)
+        return QSize(CARD_PX, 92)
 
     def show_pixels(self, pixels: NDArray[np.uint8] | None) -> None:
         """The picture, (H, W, 3)."""
@@ -160,7 +160,7 @@ class TakeStrip(QWidget):
         self._cards: dict[str, TakeCard] = {}
         self._row = QHBoxLayout(self)
         self._row.setContentsMargins(0, 0, 0, 0)
-        self._row.setSpacing(8)
+        self._row.setSpacing(_GAP_PX)
         self._row.addStretch(1)
         self.setFixedHeight(92)
         self.setAccessibleName(t("Newest takes"))
@@ -196,7 +196,7 @@ class TakeStrip(QWidget):
         self._fit()
 
     def _fit(self) -> None:
-        room = max(1, self.width() // CARD_PX)
+        room = max(1, (self.width() + _GAP_PX) // (CARD_PX + _GAP_PX))
         for place, card in enumerate(self._cards.values()):
             card.setVisible(place < room)
 

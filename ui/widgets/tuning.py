@@ -11,7 +11,7 @@ from ui.actions import Actions
 from ui.pages.page import card, chooser, fill_chooser, label, row
 from ui.records import ModelEntry
 from ui.theme import Theme
-from ui.translate import mark, t
+from ui.translate import mark, t, tn
 from ui.widgets.button import CommandButton
 from ui.widgets.chooser import Tick
 from ui.widgets.rows import Column, RowsModel, RowsTable
@@ -28,6 +28,7 @@ _WHY = {
 _HOLD = (mark("as usual"), mark("stronger, more rehearsal"), mark("strongest, learns slower"))
 _MOST_WARNINGS = 4
 _AS_THE_RUNG_SAYS = -1
+_HARD_SPACE = "\u00a0"  # a number stays with its unit
 
 
 class TuningSummary(QWidget):
@@ -57,20 +58,37 @@ class TuningSummary(QWidget):
         material, plan = offer.material, offer.plan
         takes, tasks = len(material.episodes), len(material.takes_per_task)
         seconds = plan.estimate.seconds
-        about = t("time not known yet") if seconds is None else t("about {time}", time=shown_time(seconds))
+        about = (
+            t("time not known yet")
+            if seconds is None
+            else t("about {time}", time=shown_time(seconds).replace(" ", _HARD_SPACE))
+        )
         counts = f"{words.count(takes, 'take')}, {words.count(tasks, 'task')}"
         lines = [f"{words.task(task)}: {words.count(n, 'take')}" for task, n in material.takes_per_task.items()]
-        lines.append(t("{n} old takes are rehearsed, {steps} steps", n=len(material.replay), steps=offer.steps))
+        lines.append(
+            tn(
+                "{n} old take is rehearsed, {steps} steps",
+                "{n} old takes are rehearsed, {steps} steps",
+                len(material.replay),
+                steps=offer.steps,
+            )
+        )
         measured = sum(map(len, plan.measured.values()))
-        lines.append(t("then both models are compared on {n} held-out takes", n=measured))
+        lines.append(
+            tn(
+                "then both models are compared on {n} held-out take",
+                "then both models are compared on {n} held-out takes",
+                measured,
+            )
+        )
         if plan.trials:
             lines.append(t("and driven {n} times per task", n=plan.trials))
         lines.append(plan.estimate.how)
         shown = plan.warnings[:_MOST_WARNINGS]
         more = len(plan.warnings) - len(shown)
         warned = [f"▲ {words.task(warning)}" for warning in shown]
-        warned += [t("and {n} more remarks", n=more)] if more else []
-        self._say(f"{counts}, {about}", "\n".join(lines), "\n".join(warned))
+        warned += [tn("and {n} more remark", "and {n} more remarks", more)] if more else []
+        self._say(f"{counts}, {about}", "\n".join(f"·{_HARD_SPACE}{line}" for line in lines), "\n".join(warned))
 
     def _say(self, sentence: str, details: str = "", warnings: str = "") -> None:
         for widget, text in ((self.sentence, sentence), (self.details, details), (self.warnings, warnings)):
