@@ -153,7 +153,7 @@ class Shoot:
             self.press("record.play")
             self.until(lambda: page.badge.state.word == words.recorder_state("recording").word)
             if number == len(PLAYED) - 1:
-                QTest.qWait(3000)
+                QTest.qWait(1500)
                 self.shoot("record")
             self.until(lambda: page.badge.state.word == words.recorder_state("idle").word)
             QTest.qWait(700)

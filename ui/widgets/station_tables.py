@@ -117,7 +117,7 @@ def devices_model(theme: Theme) -> RowsModel[DeviceRow]:
     columns: tuple[Column[DeviceRow], ...] = (
         Column("", lambda row: words.device_state(row.device.status).symbol, 34,
                lambda row: words.device_state(row.device.status).colour),
-        Column(t("Device"), _device, 208, whole_end=True),
+        Column(t("Device"), _device, 208),
         Column(t("As"), lambda row: t(row.group), 82),
         Column("", lambda row: f"{words.device_state(row.device.status).word}: {row.device.reason}".rstrip(": ")),
     )  # fmt: skip
