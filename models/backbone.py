@@ -1,11 +1,16 @@
 """What every policy head looks through: instruction, colour clusters and proprioception become one feature vector.
 
 Letters in tensor names: B rows of a batch, C cameras, K clusters per camera, F numbers per cluster, N = C*K clusters,
-S state numbers, E instruction embedding, Q selectors, D width, G keyframe numbers, H steps, A numbers per action.
+S state numbers, E instruction embedding (or a part of it), Q selectors, D width, G keyframe numbers, H steps, A numbers
+per action.
 
-The instruction generates Q softmax selectors over all clusters ("look at the red thing"), so a small object is found by
-its cluster and not by its few pixels; it also scales every hidden layer (a multiplicative gate). A hindsight keyframe
-head (where will the gripper next close or open?) is trained beside the actions and its answer is fed back.
+The instruction generates Q softmax selectors over clusters ("look at the red thing"), so a small object is found by its
+cluster and not by its few pixels. Half of them hear only which thing is meant, half only which place, and all later
+layers hear only what is to be done with it (they are scaled by it, a multiplicative gate): so known things and places
+that were never put together are understood, and a thing that only people handled is found by what their clips taught
+about it. A selector looks for the same in every camera; clips of people, who wear no wrist camera, teach that one too.
+A hindsight keyframe head (where will the gripper next close or open?) is trained beside the actions and its answer is
+fed back.
 """
 # ruff: noqa: N815  (axis letters belong to the names)
 
@@ -18,13 +23,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.text import MANNER, PLACE, THING
+
 _LEAST_SPREAD = 1e-3
 _CENTRE = slice(1, 3)  # where the cluster's centre lies in its numbers: log mass, cx, cy, sx, sy
 
 
 @dataclass(frozen=True, slots=True)
 class BackboneSize:
-    """Shape of the inputs and widths of the network."""
+    """Shape of the inputs and widths of the network.
+
+    Attributes:
+        by_role: selectors and gates hear their own part of the instruction (``text.embed_roles``), and a selector looks
+            for the same in every camera; without it all of them hear all of it (``text.embed``).
+    """
 
     cameras: int
     clusters: int
@@ -37,6 +49,7 @@ class BackboneSize:
     width: int = 160
     depth: int = 2
     selectors: int = 16
+    by_role: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +149,19 @@ class Eyes(nn.Module):
         return weighted_mean(per_row, known.to(per_row.dtype) * weight_B)
 
 
+class RoleSelect(nn.Module):
+    """What the thing and what the place in an instruction make the selectors look for, half of them each: (B, Q K)."""
+
+    def __init__(self, selectors: int, clusters: int) -> None:
+        super().__init__()
+        half = selectors // 2
+        self.thing = nn.Linear(_size(THING), half * clusters)
+        self.place = nn.Linear(_size(PLACE), (selectors - half) * clusters)
+
+    def forward(self, text_BE: Tensor) -> Tensor:
+        return torch.cat([self.thing(text_BE[:, THING]), self.place(text_BE[:, PLACE])], dim=1)
+
+
 class Backbone(Eyes):
     """Instruction-selected clusters, gated layers, keyframe and regression heads.
 
@@ -146,34 +172,47 @@ class Backbone(Eyes):
 
     def __init__(self, size: BackboneSize, noise: InputNoise | None = None) -> None:
         super().__init__(size, noise)
-        clusters = size.cameras * size.clusters
+        self._heard = MANNER if size.by_role else slice(0, size.text)
+        heard = _size(self._heard)
         self.register_buffer("usual", torch.zeros(size.cameras, size.clusters, size.numbers))
         self.shared = Standardiser((size.numbers,))
-        self.select = nn.Linear(size.text, size.selectors * clusters)
+        self.select: nn.Module
+        if size.by_role:
+            self.select = RoleSelect(size.selectors, size.clusters)
+        else:
+            self.select = nn.Linear(size.text, size.selectors * size.cameras * size.clusters)
         self.presence = nn.Parameter(torch.full((size.selectors, 1), 0.5))
-        picked = size.selectors * size.numbers
+        picked = size.selectors * size.numbers * (size.cameras if size.by_role else 1)
         self.look = nn.Linear(picked, size.width)
         self.body = nn.Linear(size.state + 1, size.width)
-        self.asked = nn.Linear(size.text, size.width)
-        self.blocks = nn.ModuleList(GatedBlock(size.width, size.text) for _ in range(size.depth))
+        self.asked = nn.Linear(heard, size.width)
+        self.blocks = nn.ModuleList(GatedBlock(size.width, heard) for _ in range(size.depth))
         self.keyframe = nn.Linear(size.width, size.keyframe)
         self.told = nn.Linear(size.keyframe, size.width)
-        self.last = GatedBlock(size.width, size.text)
+        self.last = GatedBlock(size.width, heard)
         self.norm = nn.LayerNorm(size.width)
         self.regression = nn.Linear(size.width, size.horizon * size.action)
         self._soften()
 
     def _soften(self) -> None:
         """Start with selectors that differ from one another and from instruction to instruction."""
-        nn.init.normal_(self.select.weight, std=1.0)
-        nn.init.normal_(self.select.bias, std=0.3)
+        for layer, _ in self._looking():
+            nn.init.normal_(layer.weight, std=1.0)
+            nn.init.normal_(layer.bias, std=0.3)
         with torch.no_grad():
             self.regression.weight *= 0.3
 
-    def said_weights(self) -> list[nn.Parameter]:
-        """The weights (outputs, E) that read the instruction: selectors, offset and gates."""
+    def _looking(self) -> list[tuple[nn.Linear, slice]]:
+        """The layers of the selectors, each with the part of the instruction that it hears."""
+        if isinstance(self.select, RoleSelect):
+            return [(self.select.thing, THING), (self.select.place, PLACE)]
+        return [(self.select, self._heard)] if isinstance(self.select, nn.Linear) else []
+
+    def said_weights(self) -> list[tuple[nn.Parameter, slice]]:
+        """The weights (outputs, E) that read the instruction (selectors, offset, gates), and which part of it."""
         gates = [block.gate for block in (*self.blocks, self.last)]
-        return [layer.weight for layer in (self.select, self.asked, *gates)]
+        heard = [*self._looking(), *((layer, self._heard) for layer in (self.asked, *gates))]
+        return [(layer.weight, part) for layer, part in heard]
 
     def fit(self, features_BCKF: Tensor, state_BS: Tensor, keyframe_BG: Tensor) -> None:
         """Take the input statistics from training rows; rows without state or keyframe must be left out."""
@@ -182,10 +221,14 @@ class Backbone(Eyes):
         self.state.fit(state_BS)
         self.keyframe_scale.fit(keyframe_BG)
 
-    def selectors(self, shared_BNF: Tensor, text_BE: Tensor) -> Tensor:
-        """What the instruction looks at: (B, Q, N), each row sums to 1; clusters without pixels count less."""
-        wanted = self.select(text_BE).view(len(text_BE), self.size.selectors, -1)
-        return torch.softmax(wanted + self.presence * shared_BNF[:, None, :, 0], dim=-1)
+    def selectors(self, shared_BCKF: Tensor, text_BE: Tensor) -> Tensor:
+        """What the instruction looks at; clusters without pixels count less.
+
+        (B, Q, C, K), summing to 1 over the clusters of a camera; not by role (B, Q, 1, C K), over those of all cameras.
+        """
+        wanted = self.select(text_BE).view(len(text_BE), self.size.selectors, 1, -1)
+        pixels = shared_BCKF[..., 0] if self.size.by_role else shared_BCKF[..., 0].flatten(1)[:, None]
+        return torch.softmax(wanted + self.presence[:, :, None] * pixels[:, None], dim=-1)
 
     def forward(self, features_BCKF: Tensor, state_BS: Tensor, text_BE: Tensor, robot_B: Tensor) -> Seen:
         """See one batch.
@@ -194,14 +237,15 @@ class Backbone(Eyes):
         """
         raw, state, text, robot = self._noisy(features_BCKF, self.state(state_BS), text_BE, robot_B)
         # One common scale for all clusters, so that what is learned about one colour holds for the next.
-        shared = self.shared(raw).flatten(1, 2)
-        picked = torch.bmm(self.selectors(shared, text), shared).flatten(1)
-        body = torch.cat([state, robot[:, None]], dim=1)
-        hidden = self.look(picked) + self.body(body) + self.asked(text)
+        shared = self.shared(raw)
+        places = shared if self.size.by_role else shared.flatten(1, 2)[:, None]
+        picked = torch.einsum("bqck,bckf->bqcf", self.selectors(shared, text), places).flatten(1)
+        body, heard = torch.cat([state, robot[:, None]], dim=1), text[:, self._heard]
+        hidden = self.look(picked) + self.body(body) + self.asked(heard)
         for block in self.blocks:
-            hidden = block(hidden, text)
+            hidden = block(hidden, heard)
         keyframe = self.keyframe(hidden)
-        hidden = self.norm(self.last(hidden + self.told(keyframe), text))
+        hidden = self.norm(self.last(hidden + self.told(keyframe), heard))
         chunk = self.regression(hidden).view(-1, self.size.horizon, self.size.action)
         return Seen(hidden, state, self._metres(keyframe), chunk)
 
@@ -222,6 +266,10 @@ class Backbone(Eyes):
             inner = torch.lerp(self.usual[1:], features[:, 1:], here[:, None, None, None])
             features = torch.cat([features[:, :1], inner], dim=1)
         return features, state * here[:, None], text, here
+
+
+def _size(part: slice) -> int:
+    return int(part.stop - part.start)
 
 
 def weighted_mean(values_B: Tensor, weight_B: Tensor) -> Tensor:

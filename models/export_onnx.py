@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models import text
 from models.export_graphs import GRAPHS, Graph
 from models.policy_model import load_policy_model
 from models.registry import ModelRecord
@@ -40,8 +39,8 @@ def write_graphs(home: Home, record: ModelRecord, source: Path, folder: Path) ->
     with torch.no_grad():
         graphs = GRAPHS[record.stage](home, record, source)
     if "instruction" in graphs[0].inputs:
-        names = load_policy_model(source).instructions
-        vectors = {name: [float(number) for number in text.embed(name)] for name in names}
+        model = load_policy_model(source)
+        vectors = {name: [float(number) for number in model.ntp.embed(name)] for name in model.instructions}
         write_json(folder / FOLDER / "instructions.json", vectors)
     return [_write(graph, record, folder / FOLDER, onnx, runtime) for graph in graphs]
 

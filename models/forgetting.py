@@ -24,7 +24,7 @@ from torch import Tensor
 from models.data import Batch, Windows, load_takes
 from models.measured import RESULTS, measured
 from models.policy_data import physical
-from models.policy_metrics import chunks
+from models.policy_metrics import as_seen_by, chunks
 from models.policy_model import PolicyModel, load_policy_model
 from models.registry import model_folder
 from models.stages import PAUSED, RunSpec
@@ -60,14 +60,7 @@ def measure_take(home: Home, pair: Pair, episode_id: str) -> dict[str, Any]:
     takes = load_takes(home, [episode_id], model.encoder, model.cameras, model.recipe.step_s)
     if not takes:
         return {"task": "", "windows": 0, "why": "; ".join(takes.skipped) or "it holds no arm"}
-    windows = Windows(
-        takes,
-        model.recipe.horizon,
-        scalers=model.codec.scalers,
-        cameras=model.cameras,
-        held_out=0.0,
-        embed=model.ntp.embed,
-    )
+    windows = as_seen_by(model, takes)
     batch = windows.train.all("robot", _MOST)
     if not len(batch):
         return {"task": takes[0].task, "windows": 0, "why": "it holds no robot window"}

@@ -131,7 +131,7 @@ def policy_groups(
         return decayed(learned, slow) + decayed(net, rest, but=tuple(learned.parameters()))
     fast = select * recipe.selector_lr_factor
     if said:
-        reading = [p for p in net.backbone.said_weights() if p.requires_grad]
+        reading = [weight for weight, _ in net.backbone.said_weights() if weight.requires_grad]
         group = {"params": reading, "lr_factor": fast, "weight_decay": 0.0}
         return [group] * bool(reading) + decayed(net, rest, but=reading)
     if fast == rest:

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.data import Batch, Windows, load_takes
+from models.data import Batch, load_takes
 from models.policy import NoActionError, Policy, pose_of
 from models.policy_data import physical
+from models.policy_metrics import as_seen_by
 from models.policy_model import PolicyModel
 from models.registry import model_folder, read_record
 from models.split import held_out_ids
@@ -67,14 +68,7 @@ def chunk_errors(home: Home, model_id: str, steps: Sequence[int]) -> dict[str, A
     ids = [episode_id for episode_id, _ in record.data]
     kept = held_out_ids([(episode_id, False) for episode_id in ids], model.recipe.held_out)
     takes = load_takes(home, sorted(kept) or ids, model.encoder, model.cameras, model.recipe.step_s)
-    windows = Windows(
-        takes,
-        model.recipe.horizon,
-        scalers=model.codec.scalers,
-        cameras=model.cameras,
-        held_out=0.0,
-        embed=model.ntp.embed,
-    )
+    windows = as_seen_by(model, takes)
     batch = windows.train.all("robot", _MOST)
     chunks, broken_off = _chunks(policy, batch, steps)
     true = physical(windows, batch, batch.actions_BHA)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from models.act_vae import measured_on
 from models.backbone import Seen
-from models.data import Batch
+from models.data import Batch, Take, Windows
 from models.policy import NoActionError, Policy
 from models.policy_data import PolicyData, physical
 from models.policy_model import PolicyModel
@@ -50,6 +51,18 @@ def measure(model: PolicyModel, data: PolicyData, seed: int = 0) -> Result:
         "skipped": dict(data.takes.skipped),
     }
     return Result(metrics, _arrays(guesses, true))
+
+
+def as_seen_by(model: PolicyModel, takes: Sequence[Take]) -> Windows:
+    """All windows of takes as this model looks at them, none held out. WorkbenchError if there is no window."""
+    return Windows(
+        takes,
+        model.recipe.horizon,
+        scalers=model.codec.scalers,
+        cameras=model.cameras,
+        held_out=0.0,
+        embed=model.ntp.embed,
+    )
 
 
 def latency_ms(model: PolicyModel) -> dict[str, float]:

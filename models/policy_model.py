@@ -119,9 +119,10 @@ def policy_model_from(tensors: Mapping[str, Tensor], meta: Mapping[str, Any], ne
 def _sizes(meta: Mapping[str, Any]) -> tuple[BackboneSize, dict[str, int]]:
     """Sizes of backbone and flow head, each within reason: they come out of a file."""
     most = {"depth": _DEEPEST}
-    size = {name: checkpoint.whole(value, most.get(name, _WIDEST)) for name, value in meta["size"].items()}
+    numbers = {name: value for name, value in meta["size"].items() if name != "by_role"}
+    size = {name: checkpoint.whole(value, most.get(name, _WIDEST)) for name, value in numbers.items()}
     flow = {name: checkpoint.whole(value, most.get(name, _WIDEST)) for name, value in (meta["flow"] or {}).items()}
-    return BackboneSize(**size), flow
+    return BackboneSize(**size, by_role=bool(meta["size"].get("by_role"))), flow
 
 
 def input_noise(recipe: PolicyRecipe) -> InputNoise:
@@ -150,4 +151,5 @@ def backbone_size(recipe: PolicyRecipe, cameras: int, encoder: Encoder, text_siz
         width=recipe.width,
         depth=recipe.layers,
         selectors=recipe.selectors,
+        by_role=recipe.by_role,
     )

@@ -240,7 +240,8 @@ class PolicyRecipe(Recipe):
     """What the two policy stages share: the instruction-generated selectors over keypoints and its regularisers.
 
     Attributes:
-        width, layers, selectors: of the backbone; softmax selectors over the clusters of all cameras.
+        width, layers, selectors: of the backbone; softmax selectors over the clusters of the pictures.
+        by_role: half of the selectors hear only which thing is meant, half only which place, see ``Backbone``.
         feature_noise, shift_noise: on every keypoint number and, shared by a camera, on the keypoints' places.
         proprio_noise: on the state.
         outside_share: robot rows that are seen as human rows always are: first camera only, no proprioception.
@@ -258,7 +259,8 @@ class PolicyRecipe(Recipe):
 
     width: int = 160
     layers: int = 2
-    selectors: int = 16
+    selectors: int = 2
+    by_role: bool = True
     feature_noise: float = 0.02
     shift_noise: float = 0.01
     proprio_noise: float = 0.02
@@ -267,8 +269,8 @@ class PolicyRecipe(Recipe):
     selector_lr_factor: float = 1.0
     keyframe_weight: float = 1.0
     regression_weight: float = 5.0
-    human_share: float = 0.1
-    human_weight: float = 0.5
+    human_share: float = 0.3
+    human_weight: float = 1.0
     confidence_min: float = 0.0
     patience: int = 0
     look_every: int = 100

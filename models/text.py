@@ -4,6 +4,9 @@ Every feature of a sentence owns a fixed direction of +-1 numbers taken from a h
 orthogonal and nothing has to be learned or stored. Content words are also tagged with their role (the thing handled,
 or the place it goes to), which keeps "the red cube on the blue plate" apart from "the blue cube on the red plate".
 Trigrams of characters make a misspelt word land near the right one; an unknown word only adds its own small share.
+
+``embed`` adds everything up in one vector; ``embed_roles`` keeps the thing, the place and the manner apart, so that a
+network can be shown one of them without the others.
 """
 
 from __future__ import annotations
@@ -18,13 +21,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 TEXT_SIZE = 256
+THING, PLACE, MANNER = slice(0, 112), slice(112, 224), slice(224, TEXT_SIZE)  # parts of what embed_roles returns
 
+_PARTS = {"thing": THING, "place": PLACE, "verb": MANNER, "manner": MANNER}
+_ROLE = re.compile("[:%~]")  # ends the role in a feature's name
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _EMPTY = frozenset(
     ["a", "an", "the", "of", "please", "now", "then", "and", "it", "its", "this", "that", "up", "with", "your", "to"]
 )
 _PUT = frozenset(["put", "place", "move", "set", "bring", "lay", "pick", "take", "drop", "grab", "carry", "transfer"])
 _TO_PLACE = frozenset(["on", "onto", "upon", "in", "into", "inside", "over", "beside", "near", "at"])
+_VERBS = """open close shut push pull press slide turn twist rotate spin flip tilt tip pour stir wipe sweep
+scoop shake stack unstack insert plug unplug screw unscrew hang hook fold unfold roll cut peel
+squeeze hold hand give throw point touch reach raise lift lower remove empty fill cover uncover sort
+align straighten switch lock unlock wait"""
+_HOW = """left right front behind above below under top bottom middle upright upside sideways down away slowly
+fast quickly gently carefully firmly clockwise counterclockwise half twice"""
+_MANNER = frozenset(_WORD.findall(f"{_VERBS} {_HOW}"))  # _PUT's verbs are taken for one and the same
 _SPELLING = 0.66  # similarity from which a word counts as a misspelling
 _ROLE_WEIGHT, _WORD_WEIGHT, _TRIGRAM_WEIGHT, _LETTERS_WEIGHT, _VERB_WEIGHT = 1.0, 0.6, 0.9, 0.6, 0.25
 
@@ -39,6 +52,22 @@ def embed(instruction: str) -> NDArray[np.float32]:
         total += weight * _direction(feature)
     length = float(np.linalg.norm(total))
     return (total / length if length > 0 else total).astype(np.float32)
+
+
+def embed_roles(instruction: str) -> NDArray[np.float32]:
+    """The instruction in three parts, (TEXT_SIZE,) float32: ``THING``, ``PLACE`` and ``MANNER`` (what to do, and how).
+
+    Each part is a unit vector, or zeros if the sentence says nothing of it. A sentence that is not English, or names no
+    place, is all thing.
+    """
+    total = np.zeros(TEXT_SIZE)
+    for feature, weight in _features(instruction, _MANNER):
+        part = _PARTS.get(_ROLE.split(feature)[0])
+        if part is not None:
+            total[part] += weight * _direction(feature)[part]
+    for part in _PARTS.values():
+        total[part] /= float(np.linalg.norm(total[part])) or 1.0
+    return total.astype(np.float32)
 
 
 def similarity(first: str, second: str) -> float:
@@ -69,8 +98,8 @@ def mend(instruction: str, known: Iterable[str]) -> str:
     return _WORD.sub(fitted, instruction)
 
 
-def _features(instruction: str) -> Iterator[tuple[str, float]]:
-    """Named features of a sentence with their weights."""
+def _features(instruction: str, manner: frozenset[str] = frozenset()) -> Iterator[tuple[str, float]]:
+    """Named features of a sentence with their weights; words of ``manner`` are neither thing nor place."""
     role = "thing"
     for word in _WORD.findall(instruction.lower()):
         if word in _TO_PLACE:
@@ -78,6 +107,8 @@ def _features(instruction: str) -> Iterator[tuple[str, float]]:
         elif word in _PUT:
             role = "thing"
             yield "verb:put", _VERB_WEIGHT
+        elif word in manner:
+            yield f"manner:{word}", _ROLE_WEIGHT
         elif word not in _EMPTY:
             yield f"{role}:{word}", _ROLE_WEIGHT
             yield f"word:{word}", _WORD_WEIGHT

@@ -144,11 +144,11 @@ class NtpNet(TokenNet):
         return token_entropy(self.head, seen.feature_BD)
 
     def embed(self, instruction: str) -> NDArray[np.float32]:
-        return text.embed(instruction)
+        return (text.embed_roles if self.backbone.size.by_role else text.embed)(instruction)
 
     def understand(self, instruction: str, known: Sequence[str]) -> NDArray[np.float32]:
         """Misspelt words are mended first: see ``text.mend``."""
-        return text.embed(text.mend(instruction, known))
+        return self.embed(text.mend(instruction, known))
 
 
 def pick(logits_BV: Tensor, temperature: float = 0.0, generator: Generator | None = None) -> Tensor:

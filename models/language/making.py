@@ -24,7 +24,9 @@ SLOWER: Mapping[str, float] = {"lora": 0.05, "full": 0.005}
 
 def embedding(recipe: PolicyRecipe) -> Callable[[str], NDArray[np.float32]]:
     """How a new policy of this recipe takes in an instruction."""
-    return letters if isinstance(recipe, NtpRecipe) and recipe.in_language else text.embed
+    if isinstance(recipe, NtpRecipe) and recipe.in_language:
+        return letters
+    return text.embed_roles if recipe.by_role else text.embed
 
 
 def new_brain(recipe: NtpRecipe, home: Path, cameras: Sequence[str]) -> Brain:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 
 from models.backbone import Backbone, BackboneSize, InputNoise, Standardiser, weighted_mean
-from models.text import TEXT_SIZE
+from models.text import MANNER, PLACE, TEXT_SIZE, THING
 from tests.models.reach import ACTION, CAMERAS, CLUSTERS, NUMBERS, STATE, STEPS, Rows, reach_rows
 
 torch.set_num_threads(1)
 SIZE = BackboneSize(CAMERAS, CLUSTERS, NUMBERS, STATE, TEXT_SIZE, 3, STEPS, ACTION, width=32, depth=1, selectors=4)
 
 
-def backbone(noise: InputNoise | None = None) -> tuple[Backbone, Rows]:
+def backbone(noise: InputNoise | None = None, *, by_role: bool = False) -> tuple[Backbone, Rows]:
     torch.manual_seed(0)
-    net = Backbone(SIZE, noise)
+    net = Backbone(replace(SIZE, by_role=by_role), noise)
     rows = reach_rows(64, torch.Generator().manual_seed(0))
     net.fit(rows.features_BCKF, rows.state_BS, rows.keyframe_BG)
     return net, rows
@@ -53,13 +56,44 @@ def test_noise_only_while_training() -> None:
     assert torch.equal(copy, rows.features_BCKF), "noise must not be written into the caller's batch"
 
 
-def test_selectors_are_shares_and_depend_on_the_instruction() -> None:
-    net, rows = backbone()
-    shared = net.shared(rows.features_BCKF).flatten(1, 2)
+@pytest.mark.parametrize("by_role", [True, False])
+def test_selectors_are_shares_and_depend_on_the_instruction(by_role: bool) -> None:
+    net, rows = backbone(by_role=by_role)
+    shared = net.shared(rows.features_BCKF)
     weights = net.selectors(shared, rows.text_BE)
-    assert weights.shape == (64, 4, CAMERAS * CLUSTERS)
-    assert torch.allclose(weights.sum(dim=-1), torch.ones(64, 4), atol=1e-5)
+    assert weights.shape == (64, 4, CAMERAS, CLUSTERS) if by_role else (64, 4, 1, CAMERAS * CLUSTERS)
+    assert torch.allclose(weights.sum(dim=-1), torch.ones(weights.shape[:-1]), atol=1e-5)
     assert not torch.allclose(weights, net.selectors(shared, rows.text_BE.roll(1, 0)))
+
+
+def test_thing_and_place_and_manner_are_heard_where_they_belong() -> None:
+    net, rows = backbone(by_role=True)
+    net.eval()
+    shared, here = net.shared(rows.features_BCKF), torch.ones(64, dtype=torch.bool)
+    told = [rows.text_BE.clone() for _ in range(3)]
+    for vectors, part in zip(told, (THING, PLACE, MANNER), strict=True):
+        vectors[:, part] = torch.randn_like(vectors[:, part])
+    before = net.selectors(shared, rows.text_BE)
+    thing, place, manner = (net.selectors(shared, vectors) for vectors in told)
+    assert torch.equal(before, manner)
+    assert torch.equal(before[:, 2:], thing[:, 2:]) and not torch.equal(before[:, :2], thing[:, :2])
+    assert torch.equal(before[:, :2], place[:, :2]) and not torch.equal(before[:, 2:], place[:, 2:])
+    see = [net(rows.features_BCKF, rows.state_BS, vectors, here).feature_BD for vectors in (rows.text_BE, *told)]
+    assert not any(torch.allclose(see[0], other) for other in see[1:])
+
+
+def test_what_is_looked_for_is_the_same_in_every_camera_and_clips_of_people_teach_it_for_all() -> None:
+    net, rows = backbone(by_role=True)
+    same = rows.features_BCKF.clone()
+    same[:, 1] = same[:, 0]
+    weights = net.selectors(net.shared(same), rows.text_BE)
+    assert torch.allclose(weights[:, :, 0], weights[:, :, 1])
+    nobody = torch.zeros(64, dtype=torch.bool)
+    optimiser = torch.optim.SGD(net.select.parameters(), lr=10.0)
+    net(rows.features_BCKF, rows.state_BS, rows.text_BE, nobody).feature_BD.square().sum().backward()
+    optimiser.step()
+    after = net.selectors(net.shared(same), rows.text_BE)
+    assert not torch.allclose(weights, after) and torch.allclose(after[:, :, 0], after[:, :, 1])
 
 
 def test_unknown_keyframes_do_not_count() -> None:

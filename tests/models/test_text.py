@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.text import TEXT_SIZE, embed, mend, nearest, similarity
+from models.text import MANNER, PLACE, TEXT_SIZE, THING, embed, embed_roles, mend, nearest, similarity
 
 KNOWN = tuple(
     f"put the {thing} on the {place}"
@@ -51,6 +51,28 @@ def test_roles_keep_swapped_colours_apart() -> None:
     swapped = similarity("put the red cube on the blue plate", "put the blue cube on the red plate")
     assert same > 0.95
     assert swapped < 0.75
+
+
+def test_roles_are_told_apart_and_do_not_touch_one_another() -> None:
+    red = embed_roles("put the red cube on the white plate")
+    for part in (THING, PLACE, MANNER):
+        assert np.linalg.norm(red[part]) == pytest.approx(1.0, abs=1e-5)
+    other = embed_roles("place the red cube onto the black box")
+    assert np.array_equal(red[THING], other[THING]) and np.array_equal(red[MANNER], other[MANNER])
+    assert float(red[PLACE] @ other[PLACE]) < 0.3
+    assert float(red[THING] @ embed_roles("put the white plate on the red cube")[THING]) < 0.5
+    opened, shut = embed_roles("open the drawer"), embed_roles("close the drawer")
+    assert np.array_equal(opened[THING], shut[THING]) and not opened[PLACE].any()
+    assert float(opened[MANNER] @ shut[MANNER]) < 0.6
+    assert float(red[THING] @ embed_roles("put the red cub on the white plate")[THING]) > 0.4
+
+
+@given(st.text(max_size=60))
+def test_any_sentence_has_finite_parts_of_length_one_or_zero(said: str) -> None:
+    vector = embed_roles(said)
+    for part in (THING, PLACE, MANNER):
+        length = float(np.linalg.norm(vector[part]))
+        assert length == 0.0 or length == pytest.approx(1.0, abs=1e-4)
 
 
 def test_sharing_the_object_is_closer_than_sharing_nothing() -> None:

@@ -37,6 +37,7 @@ TRANSFER: Mapping[str, tuple[str, Changes]] = MappingProxyType(
         "no_contrast": ("no_contrast", _NOTHING),
         "reconstruction_only": ("reconstruction_only", _NOTHING),
         ORACLE: (ORACLE, _NOTHING),
+        "not_by_role": ("clap", MappingProxyType({"by_role": False, "selectors": 16})),
     }
 )
 
