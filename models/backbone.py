@@ -5,12 +5,12 @@ S state numbers, E instruction embedding (or a part of it), Q selectors, D width
 per action.
 
 The instruction generates Q softmax selectors over clusters ("look at the red thing"), so a small object is found by its
-cluster and not by its few pixels. Half of them hear only which thing is meant, half only which place, and all later
-layers hear only what is to be done with it (they are scaled by it, a multiplicative gate): so known things and places
-that were never put together are understood, and a thing that only people handled is found by what their clips taught
-about it. A selector looks for the same in every camera; clips of people, who wear no wrist camera, teach that one too.
-A hindsight keyframe head (where will the gripper next close or open?) is trained beside the actions and its answer is
-fed back.
+cluster and not by its few pixels. Some hear only which thing is meant, some only which place, and the others and all
+later layers hear only what is to be done with it (they are scaled by it, a multiplicative gate): so known things and
+places that were never put together are understood, and a thing that only people handled is found by what their clips
+taught about it. A selector looks for the same in every camera; clips of people, who wear no wrist camera, teach that
+one too. A hindsight keyframe head (where will the gripper next close or open?) is trained beside the actions and its
+answer is fed back.
 """
 # ruff: noqa: N815  (axis letters belong to the names)
 
@@ -24,8 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.text import MANNER, PLACE, THING
+from workbench.core.errors import WorkbenchError
 
 _LEAST_SPREAD = 1e-3
+_FEWEST_BY_ROLE = 3
 _CENTRE = slice(1, 3)  # where the cluster's centre lies in its numbers: log mass, cx, cy, sx, sy
 
 
@@ -150,16 +152,27 @@ class Eyes(nn.Module):
 
 
 class RoleSelect(nn.Module):
-    """What the thing and what the place in an instruction make the selectors look for, half of them each: (B, Q K)."""
+    """What the selectors look for, (B, Q K): a quarter hears the thing, a quarter the place, the others the manner.
+
+    The last find what every task needs, first of all the gripper or the hand: people's clips come without
+    proprioception, and one selector cannot look for the hand and for the thing at once.
+    """
 
     def __init__(self, selectors: int, clusters: int) -> None:
         super().__init__()
-        half = selectors // 2
-        self.thing = nn.Linear(_size(THING), half * clusters)
-        self.place = nn.Linear(_size(PLACE), (selectors - half) * clusters)
+        if selectors < _FEWEST_BY_ROLE:
+            raise WorkbenchError(
+                f"{selectors} selectors cannot share thing, place and manner",
+                f"Set selectors={_FEWEST_BY_ROLE} or more",
+            )
+        each = max(1, selectors // 4)
+        self.thing = nn.Linear(_size(THING), each * clusters)
+        self.place = nn.Linear(_size(PLACE), each * clusters)
+        self.manner = nn.Linear(_size(MANNER), (selectors - 2 * each) * clusters)
 
     def forward(self, text_BE: Tensor) -> Tensor:
-        return torch.cat([self.thing(text_BE[:, THING]), self.place(text_BE[:, PLACE])], dim=1)
+        heard = self.thing(text_BE[:, THING]), self.place(text_BE[:, PLACE]), self.manner(text_BE[:, MANNER])
+        return torch.cat(heard, dim=1)
 
 
 class Backbone(Eyes):
@@ -205,7 +218,7 @@ class Backbone(Eyes):
     def _looking(self) -> list[tuple[nn.Linear, slice]]:
         """The layers of the selectors, each with the part of the instruction that it hears."""
         if isinstance(self.select, RoleSelect):
-            return [(self.select.thing, THING), (self.select.place, PLACE)]
+            return [(self.select.thing, THING), (self.select.place, PLACE), (self.select.manner, MANNER)]
         return [(self.select, self._heard)] if isinstance(self.select, nn.Linear) else []
 
     def said_weights(self) -> list[tuple[nn.Parameter, slice]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.act_vae import ActVaeModel
 from models.data import Windows
+from models.policy_metrics import as_seen_by
 from models.policy_model import PolicyModel
 from models.registry import ModelRecord
 from models.split import held_out_ids
@@ -32,8 +33,7 @@ def observations(home: Home, record: ModelRecord, model: PolicyModel) -> tuple[d
     for wanted, source in _choices(record, recipe.held_out):
         takes = _load(lambda ids: load_takes(home, ids, model.encoder, model.cameras, recipe.step_s), wanted)
         try:
-            windows = Windows(takes, recipe.horizon, scalers=model.codec.scalers, cameras=model.cameras, held_out=0.0)
-            batch = windows.train.all("robot", ROWS)
+            batch = as_seen_by(model, takes).train.all("robot", ROWS)
         except WorkbenchError:
             continue  # none of these takes has a window
         if len(batch):

@@ -10,6 +10,7 @@ import torch
 from models.backbone import Backbone, BackboneSize, InputNoise, Standardiser, weighted_mean
 from models.text import MANNER, PLACE, TEXT_SIZE, THING
 from tests.models.reach import ACTION, CAMERAS, CLUSTERS, NUMBERS, STATE, STEPS, Rows, reach_rows
+from workbench.core.errors import WorkbenchError
 
 torch.set_num_threads(1)
 SIZE = BackboneSize(CAMERAS, CLUSTERS, NUMBERS, STATE, TEXT_SIZE, 3, STEPS, ACTION, width=32, depth=1, selectors=4)
@@ -74,12 +75,18 @@ def test_thing_and_place_and_manner_are_heard_where_they_belong() -> None:
     for vectors, part in zip(told, (THING, PLACE, MANNER), strict=True):
         vectors[:, part] = torch.randn_like(vectors[:, part])
     before = net.selectors(shared, rows.text_BE)
-    thing, place, manner = (net.selectors(shared, vectors) for vectors in told)
-    assert torch.equal(before, manner)
-    assert torch.equal(before[:, 2:], thing[:, 2:]) and not torch.equal(before[:, :2], thing[:, :2])
-    assert torch.equal(before[:, :2], place[:, :2]) and not torch.equal(before[:, 2:], place[:, 2:])
+    mine = {"thing": slice(0, 1), "place": slice(1, 2), "manner": slice(2, 4)}
+    for heard, vectors in zip(mine, told, strict=True):
+        after = net.selectors(shared, vectors)
+        for name, part in mine.items():
+            assert torch.equal(before[:, part], after[:, part]) == (name != heard), (name, heard)
     see = [net(rows.features_BCKF, rows.state_BS, vectors, here).feature_BD for vectors in (rows.text_BE, *told)]
     assert not any(torch.allclose(see[0], other) for other in see[1:])
+
+
+def test_too_few_selectors_to_share_are_refused() -> None:
+    with pytest.raises(WorkbenchError, match="selectors"):
+        Backbone(replace(SIZE, by_role=True, selectors=2))
 
 
 def test_what_is_looked_for_is_the_same_in_every_camera_and_clips_of_people_teach_it_for_all() -> None:

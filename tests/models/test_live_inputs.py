@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.data import Windows
 from models.observing import Observer
 from models.policy import Policy
+from models.policy_metrics import as_seen_by
 from models.policy_worker import Worker
 from models.takes import load_takes
 from storage.episode import Episode, EpisodeWriter, StoreSettings
@@ -85,7 +85,7 @@ def test_the_live_path_gives_the_network_the_numbers_of_training(
 ) -> None:
     policy = Policy.load(small_policy)
     takes = load_takes(small_set.home, [take], policy.model.encoder, policy.cameras, policy.step_s)
-    windows = Windows(takes, 4, scalers=policy.model.codec.scalers, cameras=policy.cameras, held_out=0.0)
+    windows = as_seen_by(policy.model, takes)
     trained = windows.train.all("robot")
     assert len(trained) > 10
     got = []

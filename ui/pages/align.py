@@ -246,6 +246,7 @@ class AlignPage(Page):
     def _ended(self, latest: Alignment) -> None:
         if latest.state is JobState.DONE:
             self.notice.done(t("The alignment is finished; its figures are on this page"))
+            self.report.look_again()
             self.show_view("figures")
             self._estimate()
         elif latest.state is JobState.FAILED:

@@ -89,6 +89,11 @@ class ReportPart:
         )
         self.load()
 
+    def look_again(self) -> None:
+        """Read a report that was missing a moment ago: the model is there before its figures are."""
+        self._missing = ""
+        self.load()
+
     def why_empty(self) -> str:
         """Why there is nothing to see, "" if there is."""
         if self.shown is not None:
