@@ -5,8 +5,8 @@ S state numbers, E instruction embedding (or a part of it), Q selectors, D width
 per action.
 
 The instruction generates Q softmax selectors over clusters ("look at the red thing"), so a small object is found by its
-cluster and not by its few pixels. Some hear only which thing is meant, some only which place, and the others and all
-later layers hear only what is to be done with it (they are scaled by it, a multiplicative gate): so known things and
+cluster and not by its few pixels. Half of them hear only which thing is meant, half only which place, and all later
+layers hear only what is to be done with it (they are scaled by it, a multiplicative gate): so known things and
 places that were never put together are understood, and a thing that only people handled is found by what their clips
 taught about it. A selector looks for the same in every camera; clips of people, who wear no wrist camera, teach that
 one too. A hindsight keyframe head (where will the gripper next close or open?) is trained beside the actions and its
@@ -27,7 +27,7 @@ from models.text import MANNER, PLACE, THING
 from workbench.core.errors import WorkbenchError
 
 _LEAST_SPREAD = 1e-3
-_FEWEST_BY_ROLE = 3
+_ROLES = 2  # thing and place
 _CENTRE = slice(1, 3)  # where the cluster's centre lies in its numbers: log mass, cx, cy, sx, sy
 
 
@@ -152,27 +152,17 @@ class Eyes(nn.Module):
 
 
 class RoleSelect(nn.Module):
-    """What the selectors look for, (B, Q K): a quarter hears the thing, a quarter the place, the others the manner.
-
-    The last find what every task needs, first of all the gripper or the hand: people's clips come without
-    proprioception, and one selector cannot look for the hand and for the thing at once.
-    """
+    """What the selectors look for, (B, Q K): half of them hear the thing only, half the place."""
 
     def __init__(self, selectors: int, clusters: int) -> None:
         super().__init__()
-        if selectors < _FEWEST_BY_ROLE:
-            raise WorkbenchError(
-                f"{selectors} selectors cannot share thing, place and manner",
-                f"Set selectors={_FEWEST_BY_ROLE} or more",
-            )
-        each = max(1, selectors // 4)
-        self.thing = nn.Linear(_size(THING), each * clusters)
-        self.place = nn.Linear(_size(PLACE), each * clusters)
-        self.manner = nn.Linear(_size(MANNER), (selectors - 2 * each) * clusters)
+        if selectors < _ROLES or selectors % _ROLES:
+            raise WorkbenchError(f"{selectors} selectors cannot be shared by thing and place", "Set an even number")
+        self.thing = nn.Linear(_size(THING), selectors // _ROLES * clusters)
+        self.place = nn.Linear(_size(PLACE), selectors // _ROLES * clusters)
 
     def forward(self, text_BE: Tensor) -> Tensor:
-        heard = self.thing(text_BE[:, THING]), self.place(text_BE[:, PLACE]), self.manner(text_BE[:, MANNER])
-        return torch.cat(heard, dim=1)
+        return torch.cat([self.thing(text_BE[:, THING]), self.place(text_BE[:, PLACE])], dim=1)
 
 
 class Backbone(Eyes):
@@ -195,7 +185,10 @@ class Backbone(Eyes):
         else:
             self.select = nn.Linear(size.text, size.selectors * size.cameras * size.clusters)
         self.presence = nn.Parameter(torch.full((size.selectors, 1), 0.5))
-        picked = size.selectors * size.numbers * (size.cameras if size.by_role else 1)
+        picked = size.selectors * size.numbers
+        if size.by_role:
+            self.trust = nn.Parameter(torch.zeros(_ROLES, size.selectors // _ROLES))
+            picked = _ROLES * size.cameras * size.numbers
         self.look = nn.Linear(picked, size.width)
         self.body = nn.Linear(size.state + 1, size.width)
         self.asked = nn.Linear(heard, size.width)
@@ -218,7 +211,7 @@ class Backbone(Eyes):
     def _looking(self) -> list[tuple[nn.Linear, slice]]:
         """The layers of the selectors, each with the part of the instruction that it hears."""
         if isinstance(self.select, RoleSelect):
-            return [(self.select.thing, THING), (self.select.place, PLACE), (self.select.manner, MANNER)]
+            return [(self.select.thing, THING), (self.select.place, PLACE)]
         return [(self.select, self._heard)] if isinstance(self.select, nn.Linear) else []
 
     def said_weights(self) -> list[tuple[nn.Parameter, slice]]:
@@ -237,11 +230,17 @@ class Backbone(Eyes):
     def selectors(self, shared_BCKF: Tensor, text_BE: Tensor) -> Tensor:
         """What the instruction looks at; clusters without pixels count less.
 
-        (B, Q, C, K), summing to 1 over the clusters of a camera; not by role (B, Q, 1, C K), over those of all cameras.
+        (B, 2, C, K): thing and place, summing to 1 over the clusters of a camera. Not by role (B, Q, 1, C K): every
+        selector, over the clusters of all cameras.
         """
         wanted = self.select(text_BE).view(len(text_BE), self.size.selectors, 1, -1)
         pixels = shared_BCKF[..., 0] if self.size.by_role else shared_BCKF[..., 0].flatten(1)[:, None]
-        return torch.softmax(wanted + self.presence[:, :, None] * pixels[:, None], dim=-1)
+        looked = torch.softmax(wanted + self.presence[:, :, None] * pixels[:, None], dim=-1)
+        if not self.size.by_role:
+            return looked
+        candidates = looked.view(len(looked), _ROLES, -1, *looked.shape[2:])
+        # Many candidates, so that one of them finds the thing early; one answer, so that all things are seen alike.
+        return torch.einsum("brqck,rq->brck", candidates, self.trust.softmax(dim=-1))
 
     def forward(self, features_BCKF: Tensor, state_BS: Tensor, text_BE: Tensor, robot_B: Tensor) -> Seen:
         """See one batch.

@@ -241,7 +241,8 @@ class PolicyRecipe(Recipe):
 
     Attributes:
         width, layers, selectors: of the backbone; softmax selectors over the clusters of the pictures.
-        by_role: a quarter of the selectors hears only which thing is meant, a quarter which place, see ``Backbone``.
+        by_role: half of the selectors hear only which thing is meant, half only which place, and each half gives one
+            answer, see ``Backbone``.
         feature_noise, shift_noise: on every keypoint number and, shared by a camera, on the keypoints' places.
         proprio_noise: on the state.
         outside_share: robot rows that are seen as human rows always are: first camera only, no proprioception.
@@ -259,7 +260,7 @@ class PolicyRecipe(Recipe):
 
     width: int = 160
     layers: int = 2
-    selectors: int = 4
+    selectors: int = 16
     by_role: bool = True
     feature_noise: float = 0.02
     shift_noise: float = 0.01

@@ -133,6 +133,8 @@ def test_train_watch_pause_cancel_resume_and_promote(window: Window, qtbot: QtBo
     page.jobs_table.selectRow(1)
     click(qtbot, window, "finetune.resume")
     qtbot.waitUntil(lambda: page.jobs.records[1].step > stopped_at, timeout=5 * WAIT_MS)
+    click(qtbot, window, "finetune.cancel")  # it would outlive the window
+    qtbot.waitUntil(lambda: page.jobs.records[1].state == "cancelled", timeout=WAIT_MS)
 
 
 def models_of(window: Window) -> tuple[ModelRecord, ...]:
