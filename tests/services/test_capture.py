@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware.camera import CameraInfo, CameraShot, Stamp
+from hardware.camera import CAMERAS, CameraInfo, CameraShot, Stamp
 from workbench.core.errors import DeviceError
 from workbench.core.types import StreamSpec
 from workbench.services import capture
@@ -93,6 +93,37 @@ def test_a_missing_depth_picture_is_a_gap_of_depth_alone(camera: ScriptedCamera,
     depth = thread.rings[DEPTH.name].read(1)
     assert depth is not None and (depth.t_device_ns, depth.t_host_ns) == (7 * 102, 3 * TENTH_NS + 3)
     assert thread.status().drops == 3
+
+
+def test_the_temperature_a_camera_tells_is_in_its_status_while_it_delivers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyrealsense2")
+    from hardware import realsense_library
+    from tests.emulators.realsense_device import Bus, Model
+
+    with Bus(Model()) as bus:
+        monkeypatch.setattr(realsense_library, "open_context", bus.open_context)
+        camera = CAMERAS.build("realsense", name="front", serial="SIM1", width=64, height=48, warm_up_s=0.0)
+        thread = CameraThread("front", camera, tmp_path)
+        assert thread.status().temperature_c is None
+        thread.start()
+        try:
+            wait_for(lambda: thread.status().state == "live")
+            assert thread.status().temperature_c is None, "none was said"
+            bus.said = {"temperature": 47}
+            wait_for(lambda: thread.status().temperature_c == 47.0)
+            bus.unplug()
+            wait_for(lambda: thread.status().temperature_c is None)
+        finally:
+            thread.close()
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("first_after", [0, 8, 500])

@@ -65,6 +65,7 @@ def cameras_model(theme: Theme) -> RowsModel[CameraRow]:
         Column(t("Lost"), lambda row: str(row.status.drops), 54, lambda row: "warn" if row.status.drops else ""),
         Column(t("Clock"), lambda row: row.status.clock_domain or "–", 70),
         Column(t("USB"), lambda row: (row.status.info.usb if row.status.info else "") or "–", 52),
+        Column("°C", lambda row: "–" if row.status.temperature_c is None else f"{row.status.temperature_c:.0f}", 40),
         Column(t("Place"), _stands, 0, _stands_colour),
     )  # fmt: skip
     return RowsModel(theme, columns, lambda row: row.status.name, camera_sentences)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -32,6 +33,7 @@ playback.register(TakeSource.accepts, TakeSource)  # cameras can show takes, tho
 
 _log = logging.getLogger(__name__)
 _READ_TIMEOUT_S = 1.0
+_TEMPERATURE = "temperature_c"  # ends the name of the axis in which an exposure tells it
 _RETRY_S = 1.0
 CLOSED, GONE = "the station was closed while recording", "the program that ran the station has gone"
 
@@ -45,6 +47,7 @@ class CameraStatus:
         drops: exposures known to be missing, whole ones and depth alone, since the station started.
         warnings: what a person should know before recording with it (firmware, USB 2, refused settings).
         info: who it is, once it has been opened: serial number, firmware, USB type, own place.
+        temperature_c: what its newest exposure said, None where it says nothing.
     """
 
     name: str
@@ -57,6 +60,7 @@ class CameraStatus:
     error: str = ""
     warnings: tuple[str, ...] = ()
     info: CameraInfo | None = None
+    temperature_c: float | None = None
 
 
 def ring_path(folder: Path, stream: str) -> Path:
@@ -75,6 +79,7 @@ class CameraThread:
         self._camera = camera
         self._gaps = {name: GapCounter(ring.spec.rate_hz) for name, ring in self.rings.items()}
         self._drops = 0
+        self._temperature_c: float | None = None
         self._notes: deque[tuple[int, str]] = deque(maxlen=100)
         self._recent: deque[int] = deque(maxlen=31)
         self._error = ""
@@ -92,7 +97,10 @@ class CameraThread:
         fresh = bool(recent) and time.monotonic_ns() - recent[-1] < 2_000_000_000
         state = "offline" if self._error else "live" if fresh else "waiting"
         domain, warnings = (self.info.clock_domain, self.info.warnings) if self.info else ("", ())
-        return CameraStatus(self.name, state, fps, self._drops, width, height, domain, self._error, warnings, self.info)
+        drops, celsius = self._drops, self._temperature_c if state == "live" else None
+        return CameraStatus(
+            self.name, state, fps, drops, width, height, domain, self._error, warnings, self.info, celsius
+        )
 
     def end(self) -> None:
         """Ask the thread to end; does not wait."""
@@ -145,7 +153,11 @@ class CameraThread:
             stamp = shot.stamps.get(stream) or Stamp(shot.sequence, shot.t_device_ns, shot.t_host_ns)
             gap = self._gaps[stream].gap_before(stamp.sequence, stamp.t_host_ns)
             missing = max(missing, gap)
-            self.rings[stream].write(
+            ring = self.rings[stream]
+            for axis, value in zip(ring.spec.axes, picture, strict=False):
+                if axis.endswith(_TEMPERATURE) and math.isfinite(value):
+                    self._temperature_c = float(value)
+            ring.write(
                 picture,
                 sequence=stamp.sequence,
                 t_device_ns=stamp.t_device_ns,
