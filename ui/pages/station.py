@@ -266,11 +266,19 @@ class StationPage(Page):
             self._looks = {look.camera: look for look in looks}
             self._show_cameras()
             fresh = remember or all(look.new for look in looks)
-            moved = [look.camera for look in looks if look.comparison.verdict == "moved"]
+            moved, unclear = (
+                [look.camera for look in looks if not look.new and look.comparison.verdict == verdict]
+                for verdict in ("moved", "unknown")
+            )
             if moved:
                 self.notice.warn(
                     t("moved: {cameras}", cameras=", ".join(moved)),
                     t("Put the camera back, or calibrate again and remember"),
+                )
+            elif unclear and not remember:
+                self.notice.warn(
+                    t("Nobody can tell whether these have moved: {cameras}", cameras=", ".join(unclear)),
+                    t("Compare the picture with the room yourself, then press They stand right"),
                 )
             else:
                 self.notice.done(t("The present pictures are the references") if fresh else t("No camera has moved"))
