@@ -38,6 +38,8 @@ align straighten switch lock unlock wait"""
 _HOW = """left right front behind above below under top bottom middle upright upside sideways down away slowly
 fast quickly gently carefully firmly clockwise counterclockwise half twice"""
 _MANNER = frozenset(_WORD.findall(f"{_VERBS} {_HOW}"))  # _PUT's verbs are taken for one and the same
+_NOUNS_TOO = frozenset(_WORD.findall(_VERBS))  # a screw, a plug: verbs only where a sentence or a part of it begins
+_BEGINS = frozenset(["and", "then"])
 _SPELLING = 0.66  # similarity from which a word counts as a misspelling
 _ROLE_WEIGHT, _WORD_WEIGHT, _TRIGRAM_WEIGHT, _LETTERS_WEIGHT, _VERB_WEIGHT = 1.0, 0.6, 0.9, 0.6, 0.25
 
@@ -100,14 +102,15 @@ def mend(instruction: str, known: Iterable[str]) -> str:
 
 def _features(instruction: str, manner: frozenset[str] = frozenset()) -> Iterator[tuple[str, float]]:
     """Named features of a sentence with their weights; words of ``manner`` are neither thing nor place."""
-    role = "thing"
+    role, begins = "thing", True
     for word in _WORD.findall(instruction.lower()):
+        first, begins = begins, word in _BEGINS or (begins and word in _EMPTY)
         if word in _TO_PLACE:
             role = "place"
         elif word in _PUT:
             role = "thing"
             yield "verb:put", _VERB_WEIGHT
-        elif word in manner:
+        elif word in manner and (first or word not in _NOUNS_TOO):
             yield f"manner:{word}", _ROLE_WEIGHT
         elif word not in _EMPTY:
             yield f"{role}:{word}", _ROLE_WEIGHT

@@ -67,6 +67,13 @@ def test_roles_are_told_apart_and_do_not_touch_one_another() -> None:
     assert float(red[THING] @ embed_roles("put the red cub on the white plate")[THING]) > 0.4
 
 
+def test_a_noun_that_is_a_verb_elsewhere_is_a_thing() -> None:
+    screw, plug = embed_roles("put the screw on the tray"), embed_roles("put the plug on the tray")
+    assert np.array_equal(screw[MANNER], plug[MANNER]) and float(screw[THING] @ plug[THING]) < 0.5
+    both, put = embed_roles("pick up the plug and insert it into the socket"), embed_roles("pick up the plug")
+    assert np.array_equal(both[THING], put[THING]) and not np.array_equal(both[MANNER], put[MANNER])
+
+
 @given(st.text(max_size=60))
 def test_any_sentence_has_finite_parts_of_length_one_or_zero(said: str) -> None:
     vector = embed_roles(said)
